@@ -1,0 +1,29 @@
+"""Shared fixtures: where the optional face rig and photographs lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _folder(variable: str, default: Path) -> Path:
+    path = Path(os.environ.get(variable, default))
+    if not path.is_dir():
+        pytest.skip(f"{path} is absent: set {variable} to a folder that holds it")
+    return path
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """Folder with the packed ICT-FaceKit rig (`ict_face.npz`)."""
+    return _folder("MIEN_ASSETS", ROOT.parent / "shared" / "assets")
+
+
+@pytest.fixture(scope="session")
+def wild_faces() -> Path:
+    """Folder of labelled grey photographs (`labels.csv`, `images/`)."""
+    return _folder("MIEN_DATA", ROOT.parent / "shared" / "data") / "wild_faces"
