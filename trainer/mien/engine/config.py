@@ -1,0 +1,162 @@
+"""What a recipe may say about the loop: steps, batches, devices, optimiser, guard, checkpoints and tracking."""
+
+from __future__ import annotations
+
+import signal
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mien.config import Config
+
+
+class OptimizerConfig(Config):
+    """AdamW (Loshchilov and Hutter, 2019)."""
+
+    lr: float = Field(default=1e-3, gt=0, le=10)
+    """Peak learning rate; a parameter group multiplies it by its own `lr_scale`."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Decay of the first and second moment, each in [0, 1)."""
+    eps: float = Field(default=1e-6, gt=0, le=1e-2)
+    """Added to the root of the second moment."""
+    weight_decay: float = Field(default=0.1, ge=0, lt=10)
+    """Decoupled decay; a parameter group may set its own."""
+
+    @field_validator("betas")
+    @classmethod
+    def _betas(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise ValueError("both betas must lie in [0, 1)")
+        return value
+
+
+class ScheduleConfig(Config):
+    """Learning rate over the run: a linear warm-up, then `kind` down to `final` of the peak."""
+
+    kind: Literal["cosine", "constant"] = "cosine"
+    """Shape after the warm-up; `constant` stays at the peak."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps of linear warm-up; step k of it runs at (k + 1) / warmup of the peak."""
+    final: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of the peak reached at `engine.max_steps`."""
+
+
+class GuardConfig(Config):
+    """What to do about a step whose loss or gradient is not finite: skip it on every rank, and stop after a bound."""
+
+    max_in_a_row: int = Field(default=5, ge=1)
+    """Stop the run after this many skipped steps in a row."""
+    max_skips: int = Field(default=50, ge=1)
+    """Stop the run after this many skipped steps in all."""
+
+
+class BestConfig(Config):
+    """Which validation metric decides the checkpoint that the `best` pointer names."""
+
+    metric: str = Field(default="loss", min_length=1)
+    """Name of a validation metric, as in `metrics.csv` without the `val/` in front."""
+    mode: Literal["min", "max"] = "min"
+    """Whether less or more of it is better."""
+
+
+class EngineConfig(Config):
+    """The loop. A step is one optimiser step, that is one global batch."""
+
+    max_steps: int = Field(ge=1)
+    """Length of the run in steps; the schedule is laid over it."""
+    global_batch: int = Field(ge=1)
+    """Samples a step, over all ranks and all micro batches."""
+    accumulate: int = Field(default=1, ge=1)
+    """Micro batches a step; each rank sees `global_batch / accumulate / ranks` samples at a time."""
+
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; `auto` takes a GPU if there is one."""
+    devices: int | Literal["auto"] = "auto"
+    """Processes a node. `auto`: under srun the tasks a node, else all GPUs, else one CPU process."""
+    nodes: int | Literal["auto"] = "auto"
+    """Machines. `auto`: under srun the nodes of the job, else one."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """`auto` takes DDP when there is more than one process."""
+    precision: Literal["32", "bf16"] = "32"
+    """`bf16` computes in mixed bfloat16 with float32 weights."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads a process computes with; None leaves torch's choice. Bitwise repetition needs the same number."""
+    deterministic: bool | Literal["auto"] = "auto"
+    """Ask torch for deterministic kernels; `auto` does so on the CPU, where it is free."""
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    clip: float | None = Field(default=1.0, gt=0)
+    """Bound of the global gradient norm; None leaves gradients as they are."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential moving average of the weights, used for validation and export; None keeps none."""
+    guard: GuardConfig = GuardConfig()
+
+    log_every: int = Field(default=10, ge=1)
+    """Steps between rows of `metrics.csv`, which hold means since the row before."""
+    val_every: int | None = Field(default=None, ge=1)
+    """Steps between validations on `data.val`; None validates only at the end."""
+    val_batch: int | None = Field(default=None, ge=1)
+    """Samples a validation batch, over all ranks; None takes one micro batch of training, all ranks together."""
+    checkpoint_every: int = Field(default=500, ge=1)
+    """Steps between checkpoints; one more is written at the end and one on a stop signal."""
+    keep_last: int = Field(default=2, ge=2)
+    """How many checkpoints to keep; at least two, so that a damaged one has a predecessor."""
+    best: BestConfig | None = None
+    """Also keep the checkpoint with the best validation metric; None keeps only the last ones."""
+
+    signals: tuple[str, ...] = ("SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT")
+    """Signals that save and stop. SIGUSR1 and SIGUSR2 also requeue a Slurm job; see `mien.engine.signals`."""
+    grace_s: float = Field(default=120.0, gt=0)
+    """Seconds from a stop signal to a finished save; a run that takes longer is ended as it is."""
+
+    @field_validator("devices", "nodes")
+    @classmethod
+    def _count(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("must be at least 1, or auto")
+        return value
+
+    @field_validator("signals")
+    @classmethod
+    def _signals(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        allowed = ("SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT", "SIGHUP", "SIGXCPU")
+        for name in value:
+            if name not in allowed or not hasattr(signal, name):
+                raise ValueError(f"{name!r} cannot be a stop signal; choose among {', '.join(allowed)}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> EngineConfig:
+        if self.global_batch % self.accumulate:
+            raise ValueError(
+                f"global_batch {self.global_batch} must be a multiple of accumulate {self.accumulate}"
+            )
+        if isinstance(self.devices, int) and isinstance(self.nodes, int):
+            share = self.accumulate * self.devices * self.nodes
+            if self.global_batch % share:
+                raise ValueError(
+                    f"global_batch {self.global_batch} must be a multiple of accumulate x devices x nodes = {share}"
+                )
+        if self.schedule.warmup > self.max_steps:
+            raise ValueError(
+                f"schedule.warmup {self.schedule.warmup} is longer than max_steps {self.max_steps}"
+            )
+        if self.best and self.best.metric.startswith("val/"):
+            raise ValueError("best.metric is written without `val/` in front")
+        return self
+
+
+class TrackingConfig(Config):
+    """Weights & Biases; `metrics.csv` in the run folder is written whatever stands here."""
+
+    wandb: Literal["auto", "online", "offline", "off"] = "auto"
+    """`auto` is online with an API key and offline without one; offline opens no connection."""
+    project: str = "mien"
+    """Project that receives the run."""
+    entity: str | None = None
+    """Team or user; None takes the key's default."""
+    group: str | None = None
+    """Groups runs, for instance the seeds of one experiment."""
+    tags: tuple[str, ...] = ()
+    """Free labels."""

@@ -1,0 +1,213 @@
+"""The run folder: where it lies, what it holds, and how a run is found again.
+
+<run.root>/<recipe name>/<run id>/
+    recipe.yaml        the resolved recipe
+    run.json           id, recipe hash, tracker id, code version, sessions, state
+    metrics.csv        one row a log step
+    samples-rank<r>.csv, quarantine.jsonl, nonfinite.jsonl
+    checkpoints/       see `mien.engine.checkpoint`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mien
+from mien.errors import RunError
+
+if TYPE_CHECKING:
+    from mien.engine.checkpoint import Checkpoint, CheckpointStore
+    from mien.recipe import Recipe
+
+
+class RunFolder:
+    """A run on disk.
+
+    Args:
+        path: folder that holds `run.json`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, recipe: Recipe) -> RunFolder:
+        """Make the folder of a new run and freeze the recipe into it.
+
+        Raises:
+            RunError: if the folder cannot be written.
+        """
+        from mien import recipe as recipes
+
+        stamp = datetime.now(UTC)
+        run_id = f"{stamp:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        folder = cls(Path(recipe.run.root) / recipe.name / run_id)
+        try:
+            (folder.path / "checkpoints").mkdir(parents=True)
+            recipes.save(recipe, folder.path / "recipe.yaml")
+        except OSError as error:
+            raise RunError(
+                f"cannot make the run folder: {error.strerror}", where=folder.path, fix="set run.root"
+            ) from error
+        folder._write(
+            {
+                "id": run_id,
+                "recipe": recipe.name,
+                "recipe_hash": recipe.hash,
+                "wandb_id": secrets.token_hex(4),
+                "code_version": code_version(),
+                "created": stamp.isoformat(timespec="microseconds"),
+                "state": "new",
+                "sessions": [],
+            }
+        )
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """The run at `path`.
+
+        Raises:
+            RunError: if there is none.
+        """
+        folder = cls(Path(path))
+        if not (folder.path / "run.json").is_file():
+            raise RunError(
+                "not a run folder: it has no run.json",
+                where=path,
+                fix="give the folder that `mien train` printed",
+            )
+        return folder
+
+    @classmethod
+    def newest(cls, recipe: Recipe) -> RunFolder | None:
+        """The run of that recipe name under `run.root` that was created last, or None."""
+        root = Path(recipe.run.root) / recipe.name
+        runs = [cls(file.parent) for file in root.glob("*/run.json")]
+        return max(runs, key=lambda run: str(run.info["created"]), default=None)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Content of `run.json`.
+
+        Raises:
+            RunError: if it is unreadable.
+        """
+        try:
+            info = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"run.json cannot be read: {error}", where=self.path, fix="start a new run"
+            ) from error
+        if not isinstance(info, dict) or not {"id", "created", "wandb_id", "sessions"} <= info.keys():
+            raise RunError("run.json lacks keys", where=self.path, fix="start a new run")
+        return info
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the run was started with, or last continued with."""
+        from mien import recipe as recipes
+
+        return recipes.load_resolved(self.path / "recipe.yaml")
+
+    @property
+    def store(self) -> CheckpointStore:
+        """The run's checkpoints."""
+        from mien.engine.checkpoint import CheckpointStore
+
+        return CheckpointStore(self.path / "checkpoints")
+
+    def checkpoint(self, which: str = "last") -> Checkpoint:
+        """A verified checkpoint.
+
+        Args:
+            which: `last` (newest that verifies), `best`, or a step number.
+
+        Raises:
+            RunError: if there is none.
+        """
+        return self.store.find(which)
+
+    def update(self, **changes: Any) -> None:
+        """Change keys of `run.json`, atomically."""
+        self._write(self.info | changes)
+
+    def begin_session(self) -> None:
+        """Note that a process starts to work on the run."""
+        sessions = [*self.info["sessions"], {"start": time.time()}]
+        self.update(sessions=sessions, state="running", code_version=code_version())
+
+    def end_session(self, state: str) -> None:
+        """Note that the process leaves the run, and in which state: `finished`, `stopped` or `failed`."""
+        sessions = self.info["sessions"]
+        sessions[-1]["end"] = time.time()
+        self.update(sessions=sessions, state=state)
+
+    def wall_seconds(self) -> float:
+        """Seconds since the run began, without the pauses after an orderly stop.
+
+        A session that was killed counts until the next one starts: that time was lost to the run.
+        """
+        sessions = self.info["sessions"]
+        total = 0.0
+        for session, after in zip(sessions, [*sessions[1:], None], strict=True):
+            end = session.get("end") or (after["start"] if after else time.time())
+            total += max(0.0, end - session["start"])
+        return total
+
+    def _write(self, info: dict[str, Any]) -> None:
+        write_atomic(self.path / "run.json", json.dumps(info, indent=1) + "\n")
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace a file so that a reader sees the old or the new text, also after a crash."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def truncate_lines(path: Path, keep: Callable[[str], bool], header: bool = True) -> int:
+    """Drop the lines of a log that `keep` refuses, and a last line that a crash cut short.
+
+    Args:
+        path: text file; absent counts as empty.
+        keep: told a whole line without its newline.
+        header: whether the first line stays untested.
+
+    Returns:
+        Lines dropped.
+    """
+    if not path.is_file():
+        return 0
+    text = path.read_text(encoding="utf-8", errors="replace")
+    lines = text.split("\n")
+    torn = lines.pop()
+    head, body = (lines[:1], lines[1:]) if header else ([], lines)
+    kept = head + [line for line in body if keep(line)]
+    dropped = len(lines) - len(kept) + bool(torn)
+    if dropped:
+        write_atomic(path, "".join(f"{line}\n" for line in kept))
+    return dropped
+
+
+def code_version() -> str:
+    """Version of mien, with the git commit when it runs from a checkout."""
+    root = Path(mien.__file__).resolve().parents[2]
+    head = root / ".git" / "HEAD"
+    if not head.is_file():
+        return mien.__version__
+    text = head.read_text(encoding="utf-8").strip()
+    if text.startswith("ref: "):
+        reference = root / ".git" / text[5:]
+        text = reference.read_text(encoding="utf-8").strip() if reference.is_file() else ""
+    return f"{mien.__version__}+{text[:12]}" if text else mien.__version__

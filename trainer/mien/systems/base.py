@@ -1,0 +1,125 @@
+"""What every system's LightningModule shares; a system adds its loss, its parameter groups and its clamps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from mien import optim
+from mien.engine.meters import Window
+
+if TYPE_CHECKING:
+    from mien.engine.agree import Agreement
+    from mien.engine.guard import Guard
+    from mien.engine.signals import StopSignals
+    from mien.recipe import Recipe
+
+Batch = dict[str, Any]
+"""A collated micro batch: tensors with the batch first, always with `valid`, `index` and `uid` (see `mien.data`)."""
+
+
+class SystemModule(LightningModule, ABC):
+    """A system in training. Subclasses build their networks in `__init__` and implement `loss` and `param_groups`.
+
+    The engine calls `attach` before the first step; without it (in a unit test, say) the module is an ordinary
+    LightningModule and `loss` can be called directly.
+
+    Args:
+        recipe: the run's recipe; `recipe.model` and `recipe.objective` hold the system's own sections.
+    """
+
+    unused_parameters: bool = False
+    """Whether a step may leave trainable parameters without a gradient; costs DDP a search of the graph."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.window = Window()
+        self.skipped = False
+        self.stop_signal = 0
+        self._losses: list[Tensor] = []
+        self._uids: list[Tensor] = []
+        self._services: tuple[Guard, Agreement, StopSignals] | None = None
+
+    @abstractmethod
+    def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        """Total loss of a micro batch, and what to log.
+
+        Args:
+            batch: this rank's micro batch.
+            step: steps done so far; schedules depend on it.
+
+        Returns:
+            A 0-d loss whose mean over micro batches and ranks is the loss of the global batch, and 0-d logs that are
+            averaged the same way. `loss` is added to the logs by the engine.
+        """
+
+    @abstractmethod
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Groups for AdamW: `params`, and optionally `lr_scale` and `weight_decay`."""
+
+    def after_step(self) -> None:
+        """Clamp what must stay in range; called without gradient after each optimiser step that was not skipped."""
+
+    @torch.no_grad()
+    def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
+        """Means over the valid samples of a validation batch; by default the loss and its logs."""
+        loss, logs = self.loss(batch, step)
+        return {"loss": loss, **logs}
+
+    def attach(self, guard: Guard, agreement: Agreement, signals: StopSignals) -> None:
+        """Give the module what the step boundary needs."""
+        self._services = (guard, agreement, signals)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one micro batch; tensors are noted for the log without waiting for the device."""
+        loss, logs = self.loss(batch, self.trainer.global_step)
+        self._losses.append(loss.detach())
+        self._uids.append(batch["uid"])
+        self.window.add({"loss": loss, **logs})
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with the recipe's schedule, stepped once an optimiser step."""
+        engine = self.recipe.engine
+        optimizer = optim.adamw(self.param_groups(), engine.optimizer)
+        schedule = optim.scheduler(optimizer, engine.max_steps, engine.schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip, and let the ranks agree: is the step finite, and has any of them been told to stop?"""
+        assert self._services is not None, "the engine calls attach() before it trains"
+        guard, agreement, signals = self._services
+        params = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = get_total_norm([p.grad for p in params if p.grad is not None])
+        loss = torch.stack(self._losses).mean()
+        bad = not bool(torch.isfinite(norm) & torch.isfinite(loss))
+        any_bad, self.stop_signal = agreement.highest(int(bad), signals.pending)
+        self.skipped = bool(any_bad)
+        uids, self._losses, self._uids = self._uids, [], []
+        if self.skipped:
+            # Without gradients AdamW changes neither weights nor moments; the stream and the schedule go on.
+            optimizer.zero_grad(set_to_none=True)
+            self.window.drop_step()
+            mine = {"loss": str(loss.item()), "grad_norm": str(norm.item()), "uids": torch.cat(uids).tolist()}
+            entry = {"step": self.trainer.global_step, "ranks": agreement.gather(mine)}
+            guard.skipped(entry, write=agreement.rank == 0)
+            return
+        guard.passed()
+        self.window.add({"grad_norm": norm})
+        self.window.keep_step()
+        if self.recipe.engine.clip is not None:
+            clip_grads_with_norm_(params, self.recipe.engine.clip, norm)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then clamp unless the step was skipped."""
+        super().optimizer_step(*args, **kwargs)
+        if not self.skipped:
+            with torch.no_grad():
+                self.after_step()
