@@ -1,0 +1,112 @@
+"""Contrast on the whole R x K matrix of logits (EmoCapCLIP spec 3, 7.1-7.6, 7.12)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..side import Side
+
+
+def contrast_sum(anchors: Tensor, candidates: Tensor, scale: Tensor, side: Side) -> Tensor:
+    """Sum over rows of w_i l_i, 0-d; anchors [R, D] against candidates [K, D] in one floating dtype."""
+    anchors, candidates = _clear(anchors, candidates, side)
+    return _row_sum((scale * anchors) @ candidates.T, side)
+
+
+def symmetric_sum(a: Tensor, b: Tensor, scale: Tensor, ab: Side, ba: Side) -> Tensor:
+    """Sum of both directions of a [N, D] against b [N, D], 0-d; the logits are computed once."""
+    a, b = _clear(a, b, ab)
+    logits = (scale * a) @ b.T
+    return _row_sum(logits, ab) + _row_sum(logits.T, ba)
+
+
+def _clear(anchors: Tensor, candidates: Tensor, side: Side) -> tuple[Tensor, Tensor]:
+    """Zero dead rows, so that whatever lies there (NaN too) reaches neither the loss nor a gradient."""
+    if side.row_weight is not None:
+        anchors = anchors.masked_fill((side.row_weight <= 0)[:, None], 0)
+    if side.valid is not None:
+        candidates = candidates.masked_fill(~side.valid[:, None], 0)
+    return anchors, candidates
+
+
+def _row_sum(logits: Tensor, side: Side) -> Tensor:
+    if side.plain:
+        return logits.logsumexp(1).sum() - logits.diagonal(side.offset).sum()
+    indices, weights = _targets(logits, side)
+    losses = _FORMS[side.form](logits, indices, weights, _left_out(logits, indices, side))
+    return losses.sum() if side.row_weight is None else (side.row_weight * losses).sum()
+
+
+def _targets(logits: Tensor, side: Side) -> tuple[Tensor, Tensor]:
+    """Give positives as (indices, weights), R x P; entries that do not count get index -1 and weight 0."""
+    if side.indices is None:
+        indices = torch.arange(logits.shape[0], device=logits.device)[:, None] + side.offset
+        weights = logits.new_ones(indices.shape)
+    else:
+        assert side.weights is not None
+        indices, weights = side.indices, side.weights.to(logits.dtype)
+    counts = (indices >= 0) & (weights > 0)
+    if side.valid is not None:
+        counts = counts & side.valid[indices.clamp(min=0)]
+    return indices.masked_fill(~counts, -1), weights.masked_fill(~counts, 0)
+
+
+def _members(indices: Tensor, logits: Tensor) -> Tensor:
+    """Bool R x K: pairs named by the lists ``indices`` (-1 is padding)."""
+    rows, columns = logits.shape
+    # one more column takes the padding
+    padded = torch.zeros(rows, columns + 1, dtype=torch.bool, device=logits.device)
+    return padded.scatter_(1, indices.masked_fill(indices < 0, columns), True)[:, :columns]
+
+
+def _left_out(logits: Tensor, positives: Tensor, side: Side) -> Tensor | None:
+    """Bool, broadcasts to R x K: pairs outside the normaliser; None if there are none."""
+    invalid = None if side.valid is None else ~side.valid[None, :]
+    excluded = None if side.tags is None else side.tags[0].matches(side.tags[1])
+    if side.ignore is not None:
+        listed = _members(side.ignore, logits)
+        excluded = listed if excluded is None else excluded | listed
+    if excluded is None:
+        return invalid
+    excluded = excluded & ~_members(positives, logits)
+    return excluded if invalid is None else excluded | invalid
+
+
+def _logsumexp(logits: Tensor, left_out: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Log-sum-exp of what is left of each row, and which rows are empty (their value is finite but void)."""
+    if left_out is None:
+        return logits.logsumexp(1), None
+    empty = left_out.all(1)
+    return logits.masked_fill(left_out & ~empty[:, None], -torch.inf).logsumexp(1), empty
+
+
+def _listed(logits: Tensor, indices: Tensor) -> Tensor:
+    return logits.gather(1, indices.clamp(min=0))
+
+
+def _out(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | None) -> Tensor:
+    """l_i = sum_j Y_ij (LSE_i - z_ij): positives compete with each other. A row without positives gives 0."""
+    normaliser, _ = _logsumexp(logits, left_out)
+    return weights.sum(1) * normaliser - (weights * _listed(logits, indices)).sum(1)
+
+
+def _in(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | None) -> Tensor:
+    """l_i = LSE_i - LSE+_i, MIL-NCE: one good positive is enough; the size of the weights does not matter."""
+    normaliser, _ = _logsumexp(logits, left_out)
+    among, none = _logsumexp(logits, ~_members(indices, logits))
+    assert none is not None
+    return (normaliser - among).masked_fill(none, 0)
+
+
+def _dec(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | None) -> Tensor:
+    """l_i = sum_j Y_ij log(1 + exp(LSE-_i - z_ij)): each positive against the negatives only."""
+    positive = _members(indices, logits)
+    outside = positive if left_out is None else positive | left_out
+    normaliser, empty = _logsumexp(logits, outside)
+    assert empty is not None
+    return (weights * F.softplus(normaliser[:, None] - _listed(logits, indices))).sum(1).masked_fill(empty, 0)
+
+
+_FORMS = {"out": _out, "in": _in, "dec": _dec}

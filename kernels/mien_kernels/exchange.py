@@ -1,0 +1,60 @@
+"""Rows of all ranks, with exact gradients: all-gather forward, reduce-scatter *sum* backward (spec 7.8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather in the dtype of the input, result and gradient sums in ``dtype``."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, dtype: torch.dtype, group: dist.ProcessGroup) -> Tensor:
+        ctx.group, ctx.dtype = group, rows.dtype
+        return gather_rows(rows, group).to(dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _sum_scatter(gradient, ctx.group).to(ctx.dtype), None, None
+
+
+def gather(rows: Tensor, group: dist.ProcessGroup, dtype: torch.dtype | None = None) -> Tensor:
+    """Stack the rows of all ranks, [B, ...] -> [W * B, ...] in rank order, differentiably.
+
+    The gradient of a rank's rows is the *sum* over all ranks of the gradients that they computed for them. B
+    must be the same on all ranks, and all ranks must call it, and its backward, the same number of times.
+    ``dtype`` (default: that of ``rows``) is the dtype of the result and of the gradient sum.
+    """
+    return _Gather.apply(rows, dtype or rows.dtype, group)
+
+
+@torch.no_grad()
+def gather_rows(rows: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """Stack the rows of all ranks, [B, ...] -> [W * B, ...] in rank order, any dtype, without a gradient."""
+    rows = rows.detach().contiguous()
+    wire = rows.view(torch.uint8) if rows.dtype == torch.bool else rows
+    result = wire.new_empty(dist.get_world_size(group) * wire.shape[0], *wire.shape[1:])
+    dist.all_gather_into_tensor(result, wire, group=group)
+    return result.view(rows.dtype)
+
+
+def own_rows(count: int, group: dist.ProcessGroup) -> slice:
+    """Where this rank's ``count`` rows lie in what ``gather`` returns."""
+    rank = dist.get_rank(group)
+    return slice(rank * count, (rank + 1) * count)
+
+
+def _sum_scatter(rows: Tensor, group: dist.ProcessGroup) -> Tensor:
+    world = dist.get_world_size(group)
+    count = rows.shape[0] // world
+    if dist.get_backend(group) == "gloo":  # has no reduce-scatter in every torch that we support
+        total = rows.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total, group=group)
+        return total[own_rows(count, group)].clone()
+    result = rows.new_empty(count, *rows.shape[1:])
+    dist.reduce_scatter_tensor(result, rows.contiguous(), group=group)
+    return result
