@@ -1,0 +1,198 @@
+"""Random access to the samples of a set: one `pread` at the indexed offset, no scan of the tar."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mien.data import index as index_file
+from mien.data.schema import Members, Record, image_member, parse_json
+from mien.data.tar import split_name, walk
+from mien.errors import DataError
+
+_MEND = "run `mien data check` on the folder; copy or write the shard again"
+
+
+class Sample:
+    """One sample as it is stored.
+
+    Attributes:
+        index: position in the set, from 0.
+        key: name in the tar, unique in the set.
+        members: bytes by extension.
+        where: shard and key, for messages.
+    """
+
+    def __init__(self, index: int, key: str, members: dict[str, bytes], shard: str) -> None:
+        self.index = index
+        self.key = key
+        self.members: Members = members
+        self.shard = shard
+
+    @property
+    def where(self) -> str:
+        """Shard and key, for messages."""
+        return f"{self.shard}: {self.key}"
+
+    @cached_property
+    def record(self) -> Record:
+        """The JSON record, parsed at first use.
+
+        Raises:
+            DataError: if it is absent or not a JSON object in UTF-8.
+        """
+        return parse_json(self.members.get("json"), self.where)
+
+    @property
+    def image(self) -> bytes:
+        """Encoded bytes of the image.
+
+        Raises:
+            DataError: if the sample has none.
+        """
+        data = image_member(self.members)
+        if data is None:
+            raise DataError("sample without an image", where=self.where, fix="write the sample again")
+        return data
+
+
+class LocalFiles:
+    """Byte ranges of the files of a local folder; keeps at most `limit` files open.
+
+    This is the seam for remote sets: whatever has `size` and `read` can stand here. Safe across fork, because `pread`
+    shares no file position, and across pickling, which leaves the open files behind.
+    """
+
+    def __init__(self, folder: Path, limit: int = 64) -> None:
+        self.folder = folder
+        self.limit = limit
+        self._open: OrderedDict[str, int] = OrderedDict()
+
+    def size(self, file: str) -> int | None:
+        """Bytes in a file, None if it is absent."""
+        path = self.folder / file
+        return path.stat().st_size if path.is_file() else None
+
+    def read(self, file: str, offset: int, length: int) -> bytes:
+        """`length` bytes at `offset`.
+
+        Raises:
+            DataError: if the file cannot be read or ends early.
+        """
+        try:
+            data = os.pread(self._handle(file), length, offset)
+        except OSError as error:
+            raise DataError(
+                f"cannot be read: {error.strerror}", where=self.folder / file, fix=_MEND
+            ) from error
+        if len(data) != length:
+            raise DataError(f"ends before byte {offset + length}", where=self.folder / file, fix=_MEND)
+        return data
+
+    def _handle(self, file: str) -> int:
+        handle = self._open.get(file)
+        if handle is None:
+            handle = os.open(self.folder / file, os.O_RDONLY | os.O_CLOEXEC)
+            if len(self._open) >= self.limit:
+                os.close(self._open.popitem(last=False)[1])
+            self._open[file] = handle
+        elif len(self._open) == self.limit:
+            self._open.move_to_end(file)
+        return handle
+
+    def close(self) -> None:
+        """Close every open file; they open again when needed."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "limit": self.limit, "_open": OrderedDict()}
+
+
+class ShardSet:
+    """A set of shards, indexed by sample.
+
+    Opening reads `index.json` and compares the size of each shard with it; contents are the business of
+    `mien.data.check`. Safe to share with forked or spawned workers.
+
+    Args:
+        folder: folder that holds `index.json`.
+
+    Raises:
+        DataError: if the index is unusable, a shard is absent, or a shard has another size than stated.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        index = index_file.load(self.folder)
+        self.schema = index.schema
+        """Name and version of the samples' schema."""
+        self.sha = index.sha
+        """SHA-256 (hex) that stands for the content of the set."""
+        self.sizes = np.array([shard.samples for shard in index.shards], dtype=np.int64)
+        """Samples in each shard, int64 [shards]."""
+        self._files = LocalFiles(self.folder)
+        self._names = [shard.file for shard in index.shards]
+        self._ends = np.cumsum(self.sizes)
+        self._starts = np.concatenate([shard.offsets[:-1] for shard in index.shards])
+        self._stops = np.concatenate([shard.offsets[1:] for shard in index.shards])
+        for shard in index.shards:
+            self._check_size(shard)
+
+    def _check_size(self, shard: index_file.Shard) -> None:
+        found = self._files.size(shard.file)
+        where = self.folder / shard.file
+        if found is None:
+            raise DataError("shard file is missing", where=where, fix="copy it, or run `mien data index`")
+        if found != shard.bytes:
+            cut = "is cut short" if found < shard.bytes else "has grown"
+            raise DataError(f"shard {cut}: {found} bytes, index states {shard.bytes}", where=where, fix=_MEND)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def shard_of(self, index: int) -> str:
+        """File name of the shard that holds a sample."""
+        return self._names[int(np.searchsorted(self._ends, index, side="right"))]
+
+    def read(self, index: int) -> Sample:
+        """The sample at a position in [0, len).
+
+        Raises:
+            DataError: if the shard cannot be read or holds no whole sample at the indexed offset.
+            IndexError: if there is no such position.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        file = self.shard_of(index)
+        start, stop = int(self._starts[index]), int(self._stops[index])
+        return self._parse(index, file, self._files.read(file, start, stop - start))
+
+    def _parse(self, index: int, file: str, data: bytes) -> Sample:
+        key, members = "", dict[str, bytes]()
+        try:
+            for member in walk(lambda offset, length: data[offset : offset + length], 0, len(data)):
+                found, extension = split_name(member.name)
+                if (members and found != key) or extension in members:
+                    raise DataError(f"holds {member.name!r} beside {key!r}")
+                key = found
+                members[extension] = data[member.data : member.data + member.size]
+        except DataError as error:
+            where = f"{self.folder / file}: sample {index} at byte {int(self._starts[index])}"
+            raise DataError(error.what, where=where, fix=_MEND) from error
+        if not members:
+            where = f"{self.folder / file}: sample {index} at byte {int(self._starts[index])}"
+            raise DataError("no sample there", where=where, fix=_MEND)
+        return Sample(index, key, members, file)
+
+    def __iter__(self) -> Iterable[Sample]:
+        return (self.read(index) for index in range(len(self)))

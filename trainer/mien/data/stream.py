@@ -1,0 +1,321 @@
+"""The stream of training micro-batches and the stream of evaluation batches of one rank.
+
+The order is `mien.data.order`; loading is torch's DataLoader, whose workers get requests (epochs and indices of one
+micro-batch) from the main process and return collated batches in the order asked. Nothing about the content depends
+on workers, prefetch or world size, and the only state is the number of samples consumed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mien.data.order import Indices, Order, Position, SampleRandom, Share
+from mien.data.quarantine import Fault, Quarantine
+from mien.data.reader import Sample, ShardSet
+from mien.errors import DataError
+
+Item = dict[str, Any]
+Batch = dict[str, Any]
+Transform = Callable[[Sample, np.random.Generator, int], Item]
+"""(sample, rng, epoch) -> item; the rng is valid during the call only. Raises DataError for a damaged sample."""
+Collate = Callable[[list[Item | None]], Batch]
+"""Items of a micro-batch, None in place of a damaged sample -> tensors with the same first size."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Samples of one micro-batch; `real` is False where a row only pads."""
+
+    epochs: Indices
+    indices: Indices
+    real: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What comes back: the batch, its damaged samples, and an error that ends the run."""
+
+    batch: Batch | None
+    faults: list[Fault]
+    fatal: DataError | None = None
+
+
+class _Work(Dataset):
+    """Turns a request into a batch; runs in a worker, or in the main process where there are none."""
+
+    def __init__(self, shards: ShardSet, transform: Transform, collate: Collate, seed: int) -> None:
+        self.shards = shards
+        self.transform = transform
+        self.collate = collate
+        self.random = SampleRandom(seed)
+
+    def __getitem__(self, request: _Request) -> _Loaded:
+        faults: list[Fault] = []
+        pairs = zip(request.epochs.tolist(), request.indices.tolist())
+        items = [self._item(epoch, index, faults) for epoch, index in pairs]
+        try:
+            batch = self.collate(items)
+        except DataError as error:
+            return _Loaded(None, faults, error)
+        valid = request.real & np.array([item is not None for item in items])
+        batch["valid"] = torch.from_numpy(valid)
+        batch["index"] = torch.from_numpy(np.where(valid, request.indices, -1))
+        batch["epoch"] = torch.from_numpy(request.epochs)
+        return _Loaded(batch, faults)
+
+    def _item(self, epoch: int, index: int, faults: list[Fault]) -> Item | None:
+        key = ""
+        try:
+            sample = self.shards.read(index)
+            key = sample.key
+            return self.transform(sample, self.random.at(epoch, index), epoch)
+        except DataError as error:
+            faults.append(Fault(index, self.shards.shard_of(index), key, str(error)))
+            return None
+
+
+class _Loop:
+    """A DataLoader over requests that never touches the global random state."""
+
+    def __init__(self, work: _Work, requests: Any, workers: int, prefetch: int, pin: bool) -> None:
+        self.loader = DataLoader(
+            work,
+            batch_size=None,
+            sampler=requests,
+            num_workers=workers,
+            collate_fn=_same,
+            pin_memory=pin,
+            prefetch_factor=prefetch if workers else None,
+            persistent_workers=workers > 0,
+            worker_init_fn=_quiet_signals if workers else None,
+            generator=torch.Generator(),  # else each pass draws from the global generator, and resume is not exact
+        )
+
+    def __iter__(self) -> Iterator[_Loaded]:
+        return iter(self.loader)
+
+
+class Stream:
+    """Endless (or `steps` long) training micro-batches of this rank, each a dict of tensors.
+
+    Epochs follow each other without a gap, a batch may straddle two. Every batch has, beside what `collate` makes:
+    `valid` bool [B] (False: a damaged sample), `index` int64 [B] (position in the set, -1 where not valid) and
+    `epoch` int64 [B]. Iterating again starts again at `start`.
+
+    Args:
+        shards: the set.
+        transform: see `Transform`; its rng is keyed by (seed, epoch, sample).
+        collate: see `Collate`.
+        seed: of order and augmentation, in [0, 2^32).
+        global_batch: samples of an optimiser step over all ranks; divisible by accumulate x world.
+        accumulate: micro-batches a rank sums into one step.
+        rank: of this process.
+        world: number of processes.
+        start: samples consumed before, over all ranks: the whole state.
+        steps: optimiser steps to yield; None never ends.
+        workers: loader processes; 0 loads in this process.
+        prefetch: micro-batches each worker holds ready.
+        shuffle_block: shards that are shuffled together.
+        quarantine: counts damaged samples.
+        pin: copy batches to page-locked memory (CUDA).
+
+    Raises:
+        DataError: at construction for a batch that does not divide; while iterating, beyond the quarantine's share.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        transform: Transform,
+        collate: Collate,
+        *,
+        seed: int,
+        global_batch: int,
+        accumulate: int = 1,
+        rank: int = 0,
+        world: int = 1,
+        start: int = 0,
+        steps: int | None = None,
+        workers: int = 0,
+        prefetch: int = 4,
+        shuffle_block: int = 8,
+        quarantine: Quarantine | None = None,
+        pin: bool = False,
+    ) -> None:
+        self.shards = shards
+        self.share = Share(global_batch, accumulate, rank, world)
+        self.start = start
+        self.steps = steps
+        self.order = Order(shards.sizes, seed, shuffle_block)
+        self.quarantine = quarantine or Quarantine(None, sha=shards.sha, size=len(shards), fraction=0.0)
+        work = _Work(shards, transform, collate, seed)
+        self._loop = _Loop(work, _TrainRequests(self), workers, prefetch, pin)
+
+    def __len__(self) -> int:
+        if self.steps is None:
+            raise TypeError("an endless stream has no length")
+        return self.steps * self.share.accumulate
+
+    def __iter__(self) -> Iterator[Batch]:
+        for loaded in self._loop:
+            self.quarantine.record(loaded.faults)
+            yield _open(loaded)
+
+    def position(self, steps: int = 0) -> Position:
+        """Where the stream is after that many optimiser steps since `start`."""
+        return Position(self.start + steps * self.share.global_batch, len(self.shards))
+
+
+class _TrainRequests:
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __iter__(self) -> Iterator[_Request]:
+        stream = self.stream
+        real = np.ones(stream.share.micro, dtype=bool)
+        for first, last in stream.share.spans(stream.start, stream.steps):
+            yield _Request(*stream.order.slice(first, last), real)
+
+
+class EvalStream:
+    """Every sample of a set once, in index order, in equal batches on every rank.
+
+    Batch b of all ranks together is samples [b B W, (b + 1) B W), rank r has the r-th part. Rows that only fill the
+    last batches repeat the last sample with `valid` False and `index` -1, so every rank has the same number of
+    batches. The rng of `transform` is keyed by (seed, 0, sample). Can be iterated again; workers stay.
+
+    Args:
+        shards: the set.
+        transform: see `Transform`.
+        collate: see `Collate`.
+        batch: samples of a batch of one rank.
+        rank: of this process.
+        world: number of processes.
+        workers: loader processes.
+        prefetch: batches each worker holds ready.
+        seed: in [0, 2^32).
+        quarantine: if None, the first damaged sample raises: a result over a part of a set is no result.
+        pin: copy batches to page-locked memory (CUDA).
+
+    Raises:
+        DataError: while iterating, for a damaged sample, or beyond the quarantine's share.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        transform: Transform,
+        collate: Collate,
+        *,
+        batch: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        prefetch: int = 4,
+        seed: int = 0,
+        quarantine: Quarantine | None = None,
+        pin: bool = False,
+    ) -> None:
+        self.shards = shards
+        self.batch = Share(batch * world, 1, rank, world).micro
+        self.rank = rank
+        self.world = world
+        self.quarantine = quarantine
+        self._loop = _Loop(
+            _Work(shards, transform, collate, seed), _EvalRequests(self), workers, prefetch, pin
+        )
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.shards) / (self.batch * self.world))
+
+    def __iter__(self) -> Iterator[Batch]:
+        for loaded in self._loop:
+            if self.quarantine is not None:
+                self.quarantine.record(loaded.faults)
+            elif loaded.faults:
+                raise DataError(loaded.faults[0].reason)
+            yield _open(loaded)
+
+
+class _EvalRequests:
+    def __init__(self, stream: EvalStream) -> None:
+        self.stream = stream
+
+    def __iter__(self) -> Iterator[_Request]:
+        stream, size = self.stream, len(self.stream.shards)
+        for number in range(len(stream)):
+            first = (number * stream.world + stream.rank) * stream.batch
+            rows = np.arange(first, first + stream.batch, dtype=np.int64)
+            yield _Request(np.zeros_like(rows), np.minimum(rows, size - 1), rows < size)
+
+
+def collate_plain(items: list[Item | None]) -> Batch:
+    """Stack items key by key: tensors and arrays of one shape, numbers; texts and the rest become lists.
+
+    The row of a None is zero (None in a list). Numbers become int64, float32 or bool. Images uint8 [3, H, W] end as
+    [B, 3, H, W] stored channels last.
+
+    Raises:
+        DataError: if every item is None, for then no shape is known.
+    """
+    template = next((item for item in items if item is not None), None)
+    if template is None:
+        raise DataError(
+            "no readable sample in a whole micro-batch", where="data", fix="run `mien data check`"
+        )
+    filled = [item or {} for item in items]
+    return {key: _column([item.get(key) for item in filled], value) for key, value in template.items()}
+
+
+def _column(values: list[Any], template: Any) -> Any:
+    if isinstance(template, np.ndarray):
+        template = torch.from_numpy(template)
+        values = [None if value is None else torch.from_numpy(value) for value in values]
+    if isinstance(template, Tensor):
+        rows = [torch.zeros_like(template) if value is None else value for value in values]
+        if template.ndim == 3 and template.dtype == torch.uint8:
+            return torch.stack([row.permute(1, 2, 0) for row in rows]).permute(0, 3, 1, 2)
+        return torch.stack(rows)
+    kinds: dict[type, torch.dtype] = {bool: torch.bool, int: torch.int64, float: torch.float32}
+    if type(template) in kinds:
+        return torch.tensor([value or 0 for value in values], dtype=kinds[type(template)])
+    return values
+
+
+def _open(loaded: _Loaded) -> Batch:
+    if loaded.batch is None:
+        raise loaded.fatal or AssertionError("a load without batch and error")
+    return loaded.batch
+
+
+def _same(loaded: _Loaded) -> _Loaded:
+    return loaded
+
+
+def _quiet_signals(worker: int) -> None:
+    """A cluster signals every process of a job before pre-emption; loading must go on until the main process stops it.
+
+    So workers ignore what the main process acts on. SIGTERM is ignored once: the second is the loader's own, sent to
+    a worker that did not end in time.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+    def again(number: int, frame: FrameType | None) -> None:
+        os._exit(0)
+
+    def once(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, again)
+
+    signal.signal(signal.SIGTERM, once)
