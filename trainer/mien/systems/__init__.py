@@ -1,0 +1,113 @@
+"""The systems that mien trains: one explicit table. Heavy modules are imported when a system is first used."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mien.config import Config
+from mien.errors import RunError
+from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mien.engine.rundir import RunFolder
+    from mien.recipe import Recipe
+    from mien.systems.base import SystemModule
+    from mien.systems.encoder import Encoder
+
+__all__ = ["SYSTEMS", "System", "get", "load"]
+
+
+@dataclass(frozen=True)
+class System:
+    """What the platform needs of a system."""
+
+    name: str
+    model_config: type[Config]
+    """Schema of the recipe's `model:`."""
+    objective_config: type[Config]
+    """Schema of the recipe's `objective:`."""
+    build: Callable[[Recipe], SystemModule]
+    """The module in training; raises RunError where starting weights cannot be used."""
+    transform: Callable[[Recipe, str], Callable[..., dict[str, Any]]]
+    """(recipe, "train" | "val" | "test") -> transform of the stream; only `train` augments."""
+    collate: Callable[[Recipe], Callable[..., dict[str, Any]]]
+    """recipe -> collate of the stream."""
+    load: Callable[[str | Path, str], Encoder]
+    """(run folder, "last" | "best" | step) -> encoder."""
+    state_for_export: Callable[[RunFolder, str], dict[str, Tensor]]
+    """(run, which) -> weights by name, for safetensors."""
+
+
+def get(name: str) -> System:
+    """The system of that name.
+
+    Raises:
+        RunError: if there is none, with the nearest name.
+    """
+    if name not in SYSTEMS:
+        close = difflib.get_close_matches(name, SYSTEMS, n=1)
+        fix = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(SYSTEMS)}"
+        raise RunError(f"no system called {name!r}", where="system", fix=fix)
+    return SYSTEMS[name]
+
+
+def load(run: str | Path, which: str = "last") -> Encoder:
+    """The encoder of a run of any system.
+
+    Args:
+        run: run folder.
+        which: checkpoint `last`, `best` or a step number.
+
+    Raises:
+        RunError: if the run or checkpoint cannot be used.
+        RecipeError: if its recipe no longer fits this version of mien.
+    """
+    from mien.engine.rundir import RunFolder
+
+    return get(RunFolder.open(run).recipe.system).load(run, which)
+
+
+def _emocapclip() -> System:
+    def build(recipe: Recipe) -> SystemModule:
+        from mien.systems.emocapclip.module import EmoCapModule
+
+        return EmoCapModule(recipe)
+
+    def transform(recipe: Recipe, split: str) -> Callable[..., dict[str, Any]]:
+        from mien.systems.emocapclip.samples import Transform
+
+        model, objective = _sections(recipe)
+        return Transform(model, objective, recipe.data.augment if split == "train" else None)
+
+    def collate(recipe: Recipe) -> Callable[..., dict[str, Any]]:
+        from mien.systems.emocapclip.samples import Collate
+
+        return Collate(*_sections(recipe))
+
+    def load(run: str | Path, which: str = "last") -> Encoder:
+        from mien.systems.emocapclip.load import load as load_encoder
+
+        return load_encoder(run, which)
+
+    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
+        from mien.systems.emocapclip.load import state_for_export
+
+        return state_for_export(run, which)
+
+    return System("emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export)
+
+
+def _sections(recipe: Recipe) -> tuple[ModelConfig, ObjectiveConfig]:
+    assert isinstance(recipe.model, ModelConfig)
+    assert isinstance(recipe.objective, ObjectiveConfig)
+    return recipe.model, recipe.objective
+
+
+SYSTEMS: dict[str, System] = {"emocapclip": _emocapclip()}
+"""Every system by name."""

@@ -1,0 +1,189 @@
+"""The `model:` and `objective:` sections of an EmoCapCLIP recipe (spec sections 3 to 5)."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mien.config import Config
+
+
+@cache
+def open_clip_names() -> tuple[str, ...]:
+    """Names of the model configs that open_clip ships, read from its folder without importing it."""
+    spec = find_spec("open_clip")
+    if spec is None or spec.origin is None:
+        return ()
+    return tuple(sorted(path.stem for path in (Path(spec.origin).parent / "model_configs").glob("*.json")))
+
+
+class TinyConfig(Config):
+    """Towers small enough to learn from scratch on a CPU in minutes; only read when `model.tower` is tiny."""
+
+    widths: tuple[int, int, int, int] = (32, 64, 128, 192)
+    """Channels of the four image stages; the last two keep the same grid."""
+    blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
+    """Residual blocks of the four image stages."""
+    embed: int = Field(default=128, ge=8)
+    """Width D of the shared embedding space."""
+    vocabulary_width: int = Field(default=64, ge=8)
+    """Width of the token table (49,408 rows), projected to `text_width`: keeps the largest tensor small."""
+    text_width: int = Field(default=128, ge=8)
+    """Width of the text transformer."""
+    text_layers: int = Field(default=2, ge=1)
+    """Layers of the text transformer."""
+    text_heads: int = Field(default=4, ge=1)
+    """Attention heads of the text transformer."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> TinyConfig:
+        if self.text_width % self.text_heads:
+            raise ValueError(
+                f"text_width {self.text_width} must be a multiple of text_heads {self.text_heads}"
+            )
+        if any(width % 8 for width in self.widths):
+            raise ValueError(f"widths {self.widths} must be multiples of 8, the channels of a norm group")
+        return self
+
+
+class ModelConfig(Config):
+    """The two towers."""
+
+    tower: str = "tiny"
+    """`tiny`, or the name of any open_clip config. OpenAI weights need the `-quickgelu` variant of a name."""
+    weights: str | None = None
+    """Starting weights of an open_clip tower: a local file (safetensors, or torch weights without code) or a
+    pretrained tag such as `openai`, which open_clip downloads. null starts from random weights."""
+    image_size: int = Field(default=224, ge=32, le=1024)
+    """Side in pixels of the square image that the tower sees."""
+    checkpointing: bool = False
+    """Recompute the towers' activations in the backward pass: less memory, about a third more time."""
+    init_from: str | None = None
+    """A run folder or exported safetensors file of the same towers to start from (all weights, both scales)."""
+    tiny: TinyConfig = TinyConfig()
+
+    @field_validator("tower")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        names = ("tiny", *open_clip_names())
+        if value not in names:
+            close = difflib.get_close_matches(value, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else "write tiny or the name of an open_clip config"
+            raise ValueError(f"no tower called {value!r}; {hint}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> ModelConfig:
+        if self.tower == "tiny" and self.weights:
+            raise ValueError("weights are for open_clip towers; a tiny tower starts from `init_from`")
+        if self.tower == "tiny" and self.image_size % 8:
+            raise ValueError(f"image_size {self.image_size} must be a multiple of 8 for the tiny tower")
+        if self.weights and self.init_from:
+            raise ValueError("give either weights or init_from: the second would replace the first")
+        return self
+
+
+class LocalConfig(Config):
+    """The local level: sentences about single facial areas (spec section 3, "Local branch")."""
+
+    branch: Literal["none", "cls", "group", "region"] = "group"
+    """What a sentence is contrasted with. `cls` (V0): the whole image. `group` (V1): the patches the sentence
+    speaks of. `region` (V3): the patches of its region, placed by five landmarks (`lm5`). `none`: no local level."""
+    weight: float = Field(default=0.5, ge=0)
+    """lambda_loc."""
+    sentences: int = Field(default=4, ge=1, le=16)
+    """M: sentences drawn from each caption at a step, without replacement."""
+    scale: float = Field(default=1 / 0.07, ge=1, le=100)
+    """Multiplier of the local logits at the start; learned, apart from the global one."""
+    sigma: float | None = Field(default=None, ge=0, lt=1)
+    """`group`: similarities below it (after scaling to 0..1) are dropped; null is 1 / patches."""
+
+    @property
+    def active(self) -> bool:
+        """Whether the level takes part."""
+        return self.branch != "none" and self.weight > 0
+
+    @property
+    def patches(self) -> bool:
+        """Whether the branch needs patch embeddings."""
+        return self.active and self.branch != "cls"
+
+
+class MiningConfig(Config):
+    """Cross-modal guided positive mining (spec section 4)."""
+
+    rule: Literal["swap", "consensus", "cross", "union", "text", "image"] | None = None
+    """What makes another pair a positive: R1 `swap`, R2 `consensus`, R3 `cross`, R4 `union`, `text`, `image`;
+    null mines nothing."""
+    source: Literal["online", "guide"] = "online"
+    """Guidance: the detached embeddings of this step (G1), or the `guide.npy` of each sample (G2)."""
+    guide_width: int = Field(default=0, ge=0, le=4096)
+    """`guide`: columns of `guide.npy`."""
+    guide_rows: Literal[1, 2] = 1
+    """`guide`: rows of `guide.npy`. 1: text guidance, images are compared by this step's embeddings; 2: text, image."""
+    k: int = Field(default=4, ge=1, le=64)
+    """Positives a row, at most."""
+    threshold: float = 1.5
+    """tau: how many standard deviations above the mean similarity a positive must lie."""
+    ignore: int = Field(default=8, ge=0, le=64)
+    """Likely false negatives a row that are left out of the normaliser, at most."""
+    ignore_threshold: float = 2.0
+    """tau_ign, in standard deviations of the text similarity."""
+    share: float = Field(default=0.3, ge=0, lt=1)
+    """lam: share of the target that mined positives get once warm; the own pair keeps the rest."""
+    hold_steps: int = Field(default=0, ge=0)
+    """Steps without mined positives at the start (spec: 2 epochs)."""
+    ramp_steps: int = Field(default=0, ge=0)
+    """Steps over which the share then rises linearly (spec: 2 epochs)."""
+    local_k: int = Field(default=4, ge=0, le=64)
+    """Positives a sentence, from equal regions only; 0 mines none at the local level."""
+    local_threshold: float = 2.0
+    """tau of the local level."""
+    local_ignore: int = Field(default=32, ge=0, le=256)
+    """Sentences of the same region that are left out because they say nearly the same, at most."""
+    local_same: float = Field(default=0.95, gt=0, le=1)
+    """Sentence cosine from which two sentences of a region say the same."""
+
+    @model_validator(mode="after")
+    def _guided(self) -> MiningConfig:
+        if self.source == "guide" and self.rule == "cross":
+            raise ValueError("rule cross compares images with texts of this step: it needs source online")
+        if self.source == "guide" and self.rule and not self.guide_width:
+            raise ValueError("source guide needs guide_width, the columns of the samples' guide.npy")
+        return self
+
+
+class ObjectiveConfig(Config):
+    """L = global_weight L_global + summary_weight L_summary + local.weight L_local (spec section 3)."""
+
+    global_weight: float = Field(default=0.5, ge=0)
+    """Weight of the level image - global sentence; 0 switches it off."""
+    summary_weight: float = Field(default=0.5, ge=0)
+    """Weight of the level image - summary sentence; 0 switches it off."""
+    local: LocalConfig = LocalConfig()
+    mining: MiningConfig = MiningConfig()
+    scale: float | None = Field(default=None, ge=1, le=100)
+    """Multiplier of the global logits at the start; null takes the checkpoint's, 1 / 0.07 without one."""
+    max_scale: float = Field(default=100.0, ge=1)
+    """Upper clamp of both multipliers after each step; the lower one is 1."""
+    form: Literal["out", "in", "dec"] = "out"
+    """How several positives share a row's loss (spec 7.6)."""
+    backend: str = "auto"
+    """Back end of `mien_kernels`: auto, or the name of one."""
+
+    @model_validator(mode="after")
+    def _something(self) -> ObjectiveConfig:
+        if not (self.global_weight or self.summary_weight or self.local.active):
+            raise ValueError("every level has weight 0: there is nothing to train on")
+        if self.mining.rule and not (self.global_weight or self.summary_weight):
+            raise ValueError("mining compares whole captions: give global_weight or summary_weight a value")
+        if self.scale is not None and self.scale > self.max_scale:
+            raise ValueError(f"scale {self.scale} lies above max_scale {self.max_scale}")
+        if self.local.scale > self.max_scale:
+            raise ValueError(f"local.scale {self.local.scale} lies above max_scale {self.max_scale}")
+        return self

@@ -1,0 +1,136 @@
+"""A trained EmoCapCLIP as an encoder, its weights for export, and starting a model from another's weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.engine.rundir import RunFolder
+from mien.errors import RunError
+from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
+from mien.systems.emocapclip.model import EmoCapCLIP, unit
+from mien.systems.emocapclip.tokens import tokenize
+from mien.systems.emocapclip.weights import load_strictly, read_state
+
+_PREFIX = "model."
+
+
+class EmoCapEncoder:
+    """The two towers at rest: `mien.systems.encoder.Encoder`.
+
+    Args:
+        model: trained weights.
+        image_size: side in pixels that the image tower takes.
+        patches: whether the patch head was trained; without, patches are read by the head of the whole image.
+        device: where to compute; None takes a GPU if there is one.
+    """
+
+    def __init__(
+        self, model: EmoCapCLIP, image_size: int, patches: bool, device: torch.device | None = None
+    ) -> None:
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = model.to(self.device).eval().requires_grad_(False)
+        self.image_size = image_size
+        self.logit_scale = float(model.log_scale.exp())
+        self.patches = patches
+
+    @torch.inference_mode()
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images uint8 [B, 3, H, W] of any size to unit rows float32 [B, D] on the CPU."""
+        return self.model.see(self._fit(images), patches=False)[0].cpu()
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        """T texts, at least one, to unit rows float32 [T, D] on the CPU."""
+        return self.model.read(self._tokens(texts)).cpu()
+
+    @torch.inference_mode()
+    def patch_maps(self, images: Tensor, texts: list[str]) -> Tensor:
+        """Cosine of each image's patches with its own text: float32 [B, h, w] on the CPU.
+
+        Raises:
+            ValueError: if there is not one text an image.
+        """
+        if len(images) != len(texts):
+            raise ValueError(f"{len(images)} images and {len(texts)} texts: give one text an image")
+        seen = self.model.image(self.model.normalise(self._fit(images))).patches
+        maps = torch.einsum("bpd,bd->bp", self._head(seen), self.model.read(self._tokens(texts)))
+        side = round(maps.shape[1] ** 0.5)
+        return maps.unflatten(1, (side, side)).cpu()
+
+    def _head(self, patches: Tensor) -> Tensor:
+        norm, projection = self.model.image.head()
+        if self.patches or norm is None or projection is None:
+            return self.model.project(patches)
+        return unit(norm(patches) @ projection)
+
+    def _fit(self, images: Tensor) -> Tensor:
+        """Resized to the tower's square, uint8 on the model's device, without regard to the aspect."""
+        images = images.to(self.device)
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            size = (self.image_size, self.image_size)
+            resized = F.interpolate(
+                images.float(), size, mode="bilinear", antialias=True, align_corners=False
+            )
+            images = resized.round_().clamp_(0, 255).to(torch.uint8)
+        return images
+
+    def _tokens(self, texts: list[str]) -> Tensor:
+        return torch.stack([torch.tensor(tokenize(text)) for text in texts]).to(self.device)
+
+
+def load(run: str | Path, which: str = "last") -> EmoCapEncoder:
+    """The encoder of a run, with averaged weights where the run kept an average.
+
+    Args:
+        run: run folder.
+        which: `last`, `best` or a step number.
+
+    Raises:
+        RunError: if the run or checkpoint cannot be used.
+    """
+    folder = RunFolder.open(run)
+    recipe = folder.recipe
+    assert isinstance(recipe.model, ModelConfig)
+    assert isinstance(recipe.objective, ObjectiveConfig)
+    bare = recipe.model.model_copy(
+        update={"weights": None, "init_from": None}
+    )  # all weights come from the run
+    model = EmoCapCLIP(bare, recipe.objective)
+    load_strictly(model, state_for_export(folder, which), folder.path)
+    return EmoCapEncoder(model, recipe.model.image_size, recipe.objective.local.patches)
+
+
+def state_for_export(folder: RunFolder, which: str = "last") -> dict[str, Tensor]:
+    """Weights of the dual encoder by name, contiguous float32 on the CPU; averaged ones where there are.
+
+    Raises:
+        RunError: if there is no usable checkpoint.
+    """
+    weights = folder.checkpoint(which).weights()
+    return {
+        name.removeprefix(_PREFIX): value.detach().float().contiguous().cpu()
+        for name, value in weights.items()
+        if name.startswith(_PREFIX)
+    }
+
+
+def start_from(model: nn.Module, source: str) -> None:
+    """Load all weights of a run folder or of an exported safetensors file.
+
+    Raises:
+        RunError: if the source is absent or its tensors do not fit.
+    """
+    path = Path(source)
+    if path.is_dir():
+        state = state_for_export(RunFolder.open(path))
+    elif path.exists():
+        state = read_state(path)
+    else:
+        raise RunError(
+            "nothing to start from", where=source, fix="set model.init_from to a run folder or file"
+        )
+    load_strictly(model, state, source)

@@ -1,0 +1,89 @@
+"""The dual encoder: embeddings of images, patches and sentences, and two temperatures (spec section 3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
+from mien.systems.emocapclip.towers import build_towers
+
+_EPS = 1e-6
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows of length 1 in float32 (or float64); a zero row stays zero with a finite gradient."""
+    return F.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=-1, eps=_EPS)
+
+
+class EmoCapCLIP(nn.Module):
+    """Two towers, a patch head `LN_loc, W_loc` of its own, theta and theta_loc.
+
+    Attributes:
+        log_scale: theta, 0-d; the logit scale of the global levels is its exponential.
+        local_log_scale: theta_loc, 0-d.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ModelConfig, objective: ObjectiveConfig) -> None:
+        super().__init__()
+        towers = build_towers(config)
+        self.image, self.text = towers.image, towers.text
+        self.register_buffer("mean", torch.tensor(towers.mean).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(towers.std).view(3, 1, 1) * 255, persistent=False)
+        start = math.log(objective.scale or 1 / 0.07)
+        if objective.scale is None and towers.log_scale is not None:
+            start = float(towers.log_scale)
+        self.log_scale = nn.Parameter(torch.tensor(start))
+        self.local_log_scale = nn.Parameter(torch.tensor(math.log(objective.local.scale)))
+        # Fixed for all branches, so that weights move between them; frozen where no loss would reach it.
+        self.local_norm, self.local_projection = self._patch_head(config)
+        for part in (self.local_norm, self.local_projection):
+            part.requires_grad_(objective.local.patches)
+        self.local_log_scale.requires_grad_(objective.local.active)
+        self.log_scale.requires_grad_(bool(objective.global_weight or objective.summary_weight))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images uint8 [B, 3, S, S] to CLIP-normalised float32 of the same shape."""
+        return (images.float() - self.mean) / self.std
+
+    def see(self, images: Tensor, patches: bool) -> tuple[Tensor, Tensor | None]:
+        """Images uint8 [B, 3, S, S] to v [B, D] and, if asked, x [B, P, D]: unit rows float32."""
+        seen = self.image(self.normalise(images))
+        return unit(seen.embedding), self.project(seen.patches) if patches else None
+
+    def project(self, patches: Tensor) -> Tensor:
+        """Patch tokens [B, P, C] to unit rows x = unit(W_loc LN_loc(h)) float32 [B, P, D]."""
+        return unit(self.local_projection(self.local_norm(patches)))
+
+    def read(self, tokens: Tensor) -> Tensor:
+        """Tokens int [T, 77] to unit rows float32 [T, D]."""
+        return unit(self.text(tokens))
+
+    @torch.no_grad()
+    def clamp_scales(self, highest: float) -> None:
+        """Keep both multipliers in [1, highest]."""
+        for theta in (self.log_scale, self.local_log_scale):
+            theta.clamp_(0.0, math.log(highest))
+
+    def _patch_head(self, config: ModelConfig) -> tuple[nn.LayerNorm, nn.Linear]:
+        """LN_loc and W_loc, copied from the CLS post-norm and projection where the tower has them."""
+        norm, projection = self.image.head()
+        if isinstance(norm, nn.LayerNorm) and projection is not None:
+            own_norm = nn.LayerNorm(norm.normalized_shape, eps=norm.eps)
+            own_norm.load_state_dict(norm.state_dict())
+            linear = nn.Linear(projection.shape[0], projection.shape[1], bias=False)
+            with torch.no_grad():
+                linear.weight.copy_(projection.T)
+            return own_norm, linear
+        with torch.no_grad():
+            was = self.image.training
+            seen = self.image.eval()(torch.zeros(1, 3, config.image_size, config.image_size))
+            self.image.train(was)
+        width, embed = seen.patches.shape[-1], seen.embedding.shape[-1]
+        return nn.LayerNorm(width), nn.Linear(width, embed, bias=False)

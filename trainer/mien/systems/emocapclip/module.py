@@ -1,0 +1,126 @@
+"""EmoCapCLIP in training: towers, objective, parameter groups and clamps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mien.optim import decay_groups
+from mien.systems.base import Batch, SystemModule
+from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
+from mien.systems.emocapclip.load import start_from
+from mien.systems.emocapclip.model import EmoCapCLIP
+from mien.systems.emocapclip.objective import Encoded, Objective, text_keys
+
+if TYPE_CHECKING:
+    from mien.recipe import Recipe
+
+_PATCH_HEAD_LR = 10.0  # spec section 5: towers 1e-5, LN_loc and W_loc 1e-4
+_NO_DECAY = ("positional_embedding", "class_embedding", "token_embedding")
+
+
+class EmoCapModule(SystemModule):
+    """Contrast of faces with captions at three levels.
+
+    Attributes:
+        model: the dual encoder.
+        objective: the loss, with the running statistics of mining.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        assert isinstance(recipe.model, ModelConfig)
+        assert isinstance(recipe.objective, ObjectiveConfig)
+        self.config, self.levels = recipe.model, recipe.objective
+        self.model = EmoCapCLIP(recipe.model, recipe.objective)
+        if recipe.model.init_from:
+            start_from(self.model, recipe.model.init_from)
+        self.objective = Objective(recipe.objective)
+
+    def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        """Loss of a micro batch as `mien.systems.emocapclip.samples` collates it; `step` drives the warm-up of mining."""
+        return self.objective(self.encode(batch), batch, step)
+
+    def encode(self, batch: Batch) -> Encoded:
+        """Embeddings of a micro batch; every sentence that takes part is encoded once, in one pass."""
+        levels, model = self.levels, self.model
+        image, patches = model.see(batch["img"], levels.local.patches)
+        valid = batch["valid"]
+        wanted = [
+            (batch["tok_g"], batch["has_g"] & valid & bool(levels.global_weight)),
+            (batch["tok_s"], batch["has_s"] & valid & bool(levels.summary_weight)),
+            (
+                batch["tok_l"].flatten(0, 1),
+                (batch["mask_l"] & valid[:, None] & levels.local.active).flatten(),
+            ),
+        ]
+        tokens = torch.cat([tokens[live] for tokens, live in wanted])
+        if not len(tokens):  # keep the text tower in the graph: other ranks wait for its gradient
+            nothing = model.read(batch["tok_g"][:1]) * 0
+            empty = [nothing.new_zeros(len(live), nothing.shape[1]) + nothing for _, live in wanted]
+        else:
+            parts = model.read(tokens).split([int(live.sum()) for _, live in wanted])
+            empty = [
+                part.new_zeros(len(live), part.shape[1]).index_put((live,), part)
+                for (_, live), part in zip(wanted, parts, strict=True)
+            ]
+        global_, summary, local = empty
+        return Encoded(
+            image, patches, global_, summary, local.unflatten(0, batch["mask_l"].shape), model.log_scale,
+            model.local_log_scale,
+        )  # fmt: skip
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Towers, and the patch head at ten times their rate where it starts from trained weights.
+
+        No decay on norms, biases, temperatures and embedding tables.
+        """
+        head = {"local_norm.weight", "local_norm.bias", "local_projection.weight"}
+        towers: dict[bool, list[Tensor]] = {True: [], False: []}
+        for name, parameter in self.model.named_parameters():
+            if name not in head:
+                table = any(part in name for part in _NO_DECAY) and parameter.shape[0] != parameter.shape[-1]
+                towers[parameter.ndim >= 2 and not table].append(parameter)
+        pretrained = self.config.weights is not None
+        patch_head = torch.nn.ModuleList([self.model.local_norm, self.model.local_projection])
+        return [
+            {"params": towers[True]},
+            {"params": towers[False], "weight_decay": 0.0},
+            *decay_groups(patch_head, _PATCH_HEAD_LR if pretrained else 1.0),
+        ]
+
+    def after_step(self) -> None:
+        """Clamp both temperatures to [0, ln max_scale]."""
+        self.model.clamp_scales(self.levels.max_scale)
+
+    @torch.no_grad()
+    def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
+        """Loss, its parts, and retrieval R@1 both ways inside the batch (equal captions count as right)."""
+        encoded = self.encode(batch)
+        loss, logs = self.objective(encoded, batch, step)
+        level = "g" if self.levels.global_weight else "s"
+        live = batch["valid"] & batch[f"has_{level}"]
+        text = encoded.global_ if level == "g" else encoded.summary
+        return {
+            "loss": loss,
+            **logs,
+            **recall(encoded.image[live], text[live], text_keys(batch[f"tok_{level}"])[live]),
+        }
+
+
+def recall(image: Tensor, text: Tensor, keys: Tensor) -> dict[str, Tensor | float]:
+    """Share of rows whose best partner is right, each way.
+
+    Args:
+        image: unit rows [N, D].
+        text: unit rows [N, D], row i belongs to image i.
+        keys: int64 [N]; texts of equal key are the same text.
+    """
+    if not len(keys):
+        return {"r1_text": 0.0, "r1_image": 0.0}
+    cosines = image @ text.T
+    right = [(keys[cosines.argmax(dim)] == keys).float().mean() for dim in (1, 0)]
+    return {"r1_text": right[0], "r1_image": right[1]}

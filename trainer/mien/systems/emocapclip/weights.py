@@ -1,0 +1,109 @@
+"""Weights from files: read without running code, matched key by key."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from mien.errors import RunError
+
+_FIX = "give a .safetensors file, or a .pt/.pth/.bin file of plain tensors"
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file or a torch file of plain tensors; nothing in it is run.
+
+    Raises:
+        RunError: if the file is absent, damaged, holds code (TorchScript, pickled classes) or no tensors.
+    """
+    if not path.is_file():
+        raise RunError("no such weights file", where=path, fix=_FIX)
+    try:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunError(f"weights cannot be read safely: {reason}", where=path, fix=_FIX) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if (
+        not isinstance(state, dict)
+        or not all(isinstance(value, Tensor) for value in state.values())
+        or not state
+    ):
+        raise RunError("weights file does not hold tensors by name", where=path, fix=_FIX)
+    prefix = "module."
+    return {str(key).removeprefix(prefix): value for key, value in state.items()}
+
+
+def load_strictly(module: nn.Module, state: dict[str, Tensor], where: object) -> None:
+    """Load every tensor of `module`; names and shapes must match exactly.
+
+    Raises:
+        RunError: naming the first tensor that is missing, unknown or of another shape.
+    """
+    own = module.state_dict()
+    missing, unknown = [k for k in own if k not in state], [k for k in state if k not in own]
+    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
+    if missing or unknown:
+        name = (missing or unknown)[0]
+        close = difflib.get_close_matches(name, unknown if missing else missing, n=1)
+        nearest = f"; nearest in {'the file' if missing else 'the model'}: {close[0]!r}" if close else ""
+        what = f"{len(missing)} tensors missing, {len(unknown)} unknown, first {name!r}{nearest}"
+        raise RunError(what, where=where, fix="use the model section that the weights were made with")
+    if shapes:
+        name = shapes[0]
+        what = f"{name!r} has shape {[*state[name].shape]}, the model {[*own[name].shape]}"
+        raise RunError(what, where=where, fix="use the model section that the weights were made with")
+    module.load_state_dict(state)
+
+
+def load_open_clip(tower: str, weights: str | None, image_size: int) -> tuple[Any, Tensor | None]:
+    """Make an open_clip model with a separate text tower, and load its weights.
+
+    Args:
+        tower: name of an open_clip config.
+        weights: a local file, a pretrained tag (downloaded by open_clip), or None for random weights.
+        image_size: side in pixels; position embeddings are resized to it.
+
+    Returns:
+        The model (`.visual`, `.text`) and the log of its logit scale, None for random weights.
+
+    Raises:
+        RunError: if the weights cannot be had or do not fit.
+    """
+    import open_clip
+    from open_clip import factory
+
+    local = weights is not None and (Path(weights).exists() or "/" in weights or "." in weights)
+    tag = None if local else weights
+    try:
+        model = open_clip.create_model(tower, tag, force_custom_text=True, force_image_size=image_size)
+    except (RuntimeError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(
+            f"open_clip cannot make it: {reason}", where=tower, fix="check tower and weights"
+        ) from error
+    if local:
+        read_state(Path(str(weights)))  # refuses what is not plain tensors before open_clip reads it
+        try:
+            factory.load_checkpoint(model, str(weights), strict=True, weights_only=True)
+        except (RuntimeError, KeyError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise RunError(
+                f"weights do not fit {tower}: {reason}", where=weights, fix="check `model.tower`"
+            ) from error
+    if not hasattr(model, "text"):
+        raise RunError("tower has no text encoder of its own", where=tower, fix="choose a CLIP config")
+    scale = model.logit_scale.detach().reshape(()).clone() if weights else None
+    return model, scale

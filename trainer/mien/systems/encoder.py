@@ -1,0 +1,33 @@
+"""What evaluation needs of a trained model, whatever the system."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Encoder(Protocol):
+    """Images and texts in one space. Calls need no gradient context and move their input to the model's device."""
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels that images are resized to."""
+        ...
+
+    @property
+    def logit_scale(self) -> float:
+        """Multiplier of cosines before a softmax over classes."""
+        ...
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Images uint8 [B, 3, H, W] of any size to unit rows float32 [B, D] on the CPU."""
+        ...
+
+    def encode_texts(self, texts: list[str]) -> Tensor:
+        """T texts to unit rows float32 [T, D] on the CPU."""
+        ...
+
+    def patch_maps(self, images: Tensor, texts: list[str]) -> Tensor:
+        """Cosine of each image's patches with its own text: B images, B texts to float32 [B, h, w] on the CPU."""
+        ...
