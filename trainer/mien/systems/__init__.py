@@ -1,4 +1,7 @@
-"""The systems that mien trains: one explicit table. Heavy modules are imported when a system is first used."""
+"""The systems that mien trains: one explicit table.
+
+Heavy modules are imported when a system is first used.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Encoder(Protocol):
-    """Images and texts in one space. Calls need no gradient context and move their input to the model's device."""
+    """Images and texts in one space; calls move their input to the model's device and keep no graph."""
 
     @property
     def image_size(self) -> int:
@@ -29,5 +29,5 @@ class Encoder(Protocol):
         ...
 
     def patch_maps(self, images: Tensor, texts: list[str]) -> Tensor:
-        """Cosine of each image's patches with its own text: B images, B texts to float32 [B, h, w] on the CPU."""
+        """Cosine of each image's patches with its own text: float32 [B, h, w] on the CPU."""
         ...

@@ -64,7 +64,7 @@ class ModelConfig(Config):
     checkpointing: bool = False
     """Recompute the towers' activations in the backward pass: less memory, about a third more time."""
     init_from: str | None = None
-    """A run folder or exported safetensors file of the same towers to start from (all weights, both scales)."""
+    """Run folder or exported safetensors file of the same towers to start from: all weights, both scales."""
     tiny: TinyConfig = TinyConfig()
 
     @field_validator("tower")
@@ -93,7 +93,7 @@ class LocalConfig(Config):
 
     branch: Literal["none", "cls", "group", "region"] = "group"
     """What a sentence is contrasted with. `cls` (V0): the whole image. `group` (V1): the patches the sentence
-    speaks of. `region` (V3): the patches of its region, placed by five landmarks (`lm5`). `none`: no local level."""
+    speaks of. `region` (V3): the patches of its region, placed by landmarks (`lm5`). `none`: no level."""
     weight: float = Field(default=0.5, ge=0)
     """lambda_loc."""
     sentences: int = Field(default=4, ge=1, le=16)
@@ -125,7 +125,7 @@ class MiningConfig(Config):
     guide_width: int = Field(default=0, ge=0, le=4096)
     """`guide`: columns of `guide.npy`."""
     guide_rows: Literal[1, 2] = 1
-    """`guide`: rows of `guide.npy`. 1: text guidance, images are compared by this step's embeddings; 2: text, image."""
+    """`guide`: rows of `guide.npy`. 1: text; images are compared by their embeddings. 2: text, image."""
     k: int = Field(default=4, ge=1, le=64)
     """Positives a row, at most."""
     threshold: float = 1.5

@@ -1,4 +1,4 @@
-"""What a sentence about one facial area is contrasted with: V1 patch groups, V3 landmark regions (spec section 3)."""
+"""What a local sentence is contrasted with: V1 patch groups, V3 landmark regions (spec section 3)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from mien.systems.emocapclip.model import unit
 from mien_kernels import group_patches
 
 TEMPLATE = ((0.34, 0.42), (0.66, 0.42), (0.5, 0.6), (0.38, 0.76), (0.62, 0.76))
-"""Eyes, nose tip, mouth corners of an aligned crop, (x, y) as fractions of the image; used where `lm5` is absent."""
+"""Eyes, nose tip, mouth corners of an aligned crop, (x, y) as fractions of the image, for want of `lm5`."""
 
-# Centre and spread of each region in face coordinates: u along the line of the eyes in eye distances (0 in the middle;
-# regions are symmetric, so left and right need no telling apart), v from the eyes (0) to the mouth (1).
+# Centre, spread of each region in face coordinates: u along the line of the eyes in eye distances (0 in the
+# middle; regions are symmetric, so the sides need no telling apart), v from the eyes (0) to the mouth (1).
 _AREAS: dict[str, tuple[float, float, float, float]] = {
     "eyes": (0.5, 0.0, 0.25, 0.2),
     "brows": (0.5, -0.35, 0.3, 0.2),
@@ -36,7 +36,7 @@ def region_masks(landmarks: Tensor, side: int) -> Tensor:
         side: patches along a side of the square grid.
 
     Returns:
-        float32 [B, R, side^2], rows sum to 1, R regions in the order of `REGIONS`; head_gaze and other are uniform.
+        float32 [B, R, side^2], rows sum to 1, R regions as in `REGIONS`; head_gaze and other are uniform.
     """
     known = landmarks.isfinite().all(-1).all(-1)[:, None, None]
     points = torch.where(known, landmarks.float(), landmarks.new_tensor(TEMPLATE, dtype=torch.float32))

@@ -35,7 +35,7 @@ def share_at(config: MiningConfig, step: int) -> float:
 
 
 class Miner(nn.Module):
-    """Runs `mien_kernels.mine` over the rows of all ranks; holds the running statistics, so that they resume."""
+    """Runs `mien_kernels.mine` over all ranks; its buffers are running statistics, so that they resume."""
 
     stats: Tensor
     local_stats: Tensor

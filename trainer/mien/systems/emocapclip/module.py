@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mien.recipe import Recipe
 
 _PATCH_HEAD_LR = 10.0  # spec section 5: towers 1e-5, LN_loc and W_loc 1e-4
-_NO_DECAY = ("positional_embedding", "class_embedding", "token_embedding")
+_NO_DECAY = ("positional_embedding", "class_embedding", "token_embedding.weight", "token_embedding.0.weight")
 
 
 class EmoCapModule(SystemModule):
@@ -41,7 +41,7 @@ class EmoCapModule(SystemModule):
         self.objective = Objective(recipe.objective)
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor | float]]:
-        """Loss of a micro batch as `mien.systems.emocapclip.samples` collates it; `step` drives the warm-up of mining."""
+        """Loss of a micro batch as `samples.Collate` makes it; `step` drives the warm-up of mining."""
         return self.objective(self.encode(batch), batch, step)
 
     def encode(self, batch: Batch) -> Encoded:
@@ -82,7 +82,7 @@ class EmoCapModule(SystemModule):
         towers: dict[bool, list[Tensor]] = {True: [], False: []}
         for name, parameter in self.model.named_parameters():
             if name not in head:
-                table = any(part in name for part in _NO_DECAY) and parameter.shape[0] != parameter.shape[-1]
+                table = name.endswith(_NO_DECAY)
                 towers[parameter.ndim >= 2 and not table].append(parameter)
         pretrained = self.config.weights is not None
         patch_head = torch.nn.ModuleList([self.model.local_norm, self.model.local_projection])

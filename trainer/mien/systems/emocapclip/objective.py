@@ -1,4 +1,4 @@
-"""The loss: contrast at the global, summary and local level with soft, mined targets (spec sections 3, 4, 7.8)."""
+"""The loss: contrast at three levels with soft, mined targets (spec sections 3, 4, 7.8)."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ class Objective(nn.Module):
 
         Args:
             encoded: the embeddings.
-            batch: `valid`, `uid`, `grp` [B], `has_g`, `has_s` [B], `tok_g`, `tok_s` [B, 77], `mask_l`, `region_l`
+            batch: `valid`, `uid`, `grp`, `has_g`, `has_s` [B], `tok_g`, `tok_s` [B, 77], `mask_l`, `region_l`
                 [B, M], `tok_l` [B, M, 77], `lm5` [B, 5, 2], and `guide` for guidance from files.
             step: for the warm-up of mining.
 
         Returns:
-            With several ranks the rank's loss, whose mean over ranks is that of one process on the whole batch.
+            With several ranks the rank's loss; the mean over ranks is that of one process on all samples.
         """
         config, group = self.config, world_group()
         with torch.autocast(encoded.image.device.type, enabled=False):
@@ -177,7 +177,7 @@ def _same_image(batch: Batch) -> Tags:
 
 
 def _image_and_sentence_tags(batch: Batch, count: int) -> tuple[Tags, Tags]:
-    """Tags of images and of sentences that match for one image or group, or where the image has that sentence."""
+    """Tags of images and sentences: they match for one image or group, or if the image has that sentence."""
     keys = text_keys(batch["tok_l"]).masked_fill(~batch["mask_l"], -1)
     uid, grp = batch["uid"], batch["grp"]
     images = Tags.any(uid, grp, *keys.unbind(1))
@@ -187,5 +187,5 @@ def _image_and_sentence_tags(batch: Batch, count: int) -> tuple[Tags, Tags]:
 
 
 def _guides(guide: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-    """Text and image guidance from files [B, 1 or 2, d]; with one row the image guidance is v. NaN rows find nothing."""
+    """Text and image guidance from files [B, 1 or 2, d]; with one row images go by v. NaN finds nothing."""
     return unit(guide[:, 0]), unit(guide[:, 1]) if guide.shape[1] == 2 else image

@@ -1,4 +1,4 @@
-"""Samples of EmoCapCLIP: a record and an image to tensors, and items to a batch of fixed shapes (spec section 2)."""
+"""Samples of EmoCapCLIP: a record and an image to tensors, items to a batch (spec section 2)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from mien.data.decode import decode_sample, stack_images
 from mien.data.reader import Sample
 from mien.errors import DataError
 from mien.faces.actions import REGIONS
-from mien.faces.captions import describe_label, mentions_side
+from mien.faces.captions import describe_label
+from mien.faces.captions_check import mentions_side
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.tokens import CONTEXT, tokenize
 
@@ -62,7 +63,7 @@ def captions_of(sample: Sample, rng: np.random.Generator) -> Captions:
 
 
 class Transform:
-    """A stored sample to an item; all randomness comes from the generator that the stream keys by sample and epoch.
+    """A stored sample to an item; all randomness comes from the generator, which the stream keys.
 
     Args:
         model: for the image size.
@@ -77,7 +78,7 @@ class Transform:
         self.augment = augment
 
     def __call__(self, sample: Sample, rng: np.random.Generator, epoch: int) -> Item:
-        """Item with `img` uint8 [3, S, S], tokens int32, `uid`, `grp`, `lm5` float32 [5, 2] (NaN where unknown).
+        """Item with `img` uint8 [3, S, S], tokens int32, `uid`, `grp`, `lm5` float32 [5, 2] (NaN: unknown).
 
         Raises:
             DataError: for an image or record that cannot be used.
@@ -123,7 +124,7 @@ class Transform:
 def _crop(
     height: int, width: int, scale: tuple[float, float], rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Top, left, height, width of a random crop: an area share in `scale`, aspect within 10 % of the image's."""
+    """Top, left, height, width of a random crop: an area share in `scale`, aspect near the image's."""
     side = rng.uniform(*scale) ** 0.5
     aspect = np.exp(rng.uniform(-0.1, 0.1) / 2)
     high, wide = (
@@ -172,7 +173,7 @@ def _guide(sample: Sample) -> np.ndarray:
 
 
 def group_key(record: dict[str, Any]) -> int:
-    """Non-negative int64 of the images that must not be each other's positives: `dup`, else movie and shot; -1: none."""
+    """Non-negative int64 of images that are not each other's positives: `dup`, else the shot; -1: none."""
     if record.get("dup") is not None:
         text = f"dup {record['dup']}"
     elif record.get("movie") is not None and record.get("shot") is not None:
@@ -185,8 +186,8 @@ def group_key(record: dict[str, Any]) -> int:
 class Collate:
     """Items to a batch whose shapes depend on the recipe only; a None item becomes a dead row.
 
-    Keys: `img` uint8 [B, 3, S, S]; `tok_g`, `tok_s` int32 [B, 77] with `has_g`, `has_s` bool [B]; `tok_l` int32
-    [B, M, 77] with `mask_l` bool and `region_l` int64 [B, M] (-1 where padded); `lm5` float32 [B, 5, 2];
+    Keys: `img` uint8 [B, 3, S, S]; `tok_g`, `tok_s` int32 [B, 77] with `has_g`, `has_s` bool [B]; `tok_l`
+    int32 [B, M, 77] with `mask_l` bool, `region_l` int64 [B, M] (-1 where padded); `lm5` float32 [B, 5, 2];
     `uid`, `grp` int64 [B]; `valid` bool [B]; with guidance from files `guide` float32 [B, rows, d].
     """
 

@@ -41,14 +41,14 @@ class OpenClipImage(nn.Module):
         return Seen(out["image_features"], out["image_intermediates"][-1].flatten(2).transpose(1, 2))
 
     def head(self) -> tuple[nn.Module | None, Tensor | None]:
-        """Post-norm and projection [C, D] that turn the CLS token into the embedding, where the tower has them."""
+        """Post-norm and projection [C, D] from the CLS token to the embedding, where the tower has them."""
         projection = getattr(self.visual, "proj", None)
         is_matrix = isinstance(projection, Tensor)
         return getattr(self.visual, "ln_post", None), projection if is_matrix else None
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with group norms (no batch statistics: they would depend on the number of ranks)."""
+    """Two 3 x 3 convolutions with group norms: batch statistics would depend on the number of ranks."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class TinyImage(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Seen:
-        """Normalised images [B, 3, S, S] to embeddings [B, D] (of the mean patch) and patches [B, (S/8)^2, C]."""
+        """Normalised images [B, 3, S, S] to embeddings [B, D] of the mean, patches [B, (S/8)^2, C]."""
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         for block in self.blocks:
             recompute = self.checkpointing and self.training
