@@ -20,6 +20,7 @@ from mien.faces.captions_affect import (
     HEDGES,
     IDLE,
     READS,
+    STILL,
     SUBJECTS,
     adjective,
     affect,
@@ -206,9 +207,7 @@ def _denial_sentence(denial: Denial, expression: Expression, rng: np.random.Gene
     if expression.emotion == "neutral":
         reading = f"{pick(READS, rng)} {pick(CALM.implied, rng)}"
     else:
-        reading = pick(
-            ("so this area adds nothing", "leaving this area at rest", "so the feeling shows elsewhere"), rng
-        )
+        reading = pick(STILL, rng)
     return LocalSentence(_sentence(f"{clause}, {reading}"), denial.region, [], None)
 
 
@@ -245,7 +244,10 @@ def _global(expression: Expression, rng: np.random.Generator) -> str:
     emotion, subject = expression.emotion, pick(SUBJECTS, rng)
     form = rng.random()
     if form < 0.4:
-        return _sentence(f"{subject} {pick(HEDGES, rng)} {adjective(emotion, grade, rng)}")
+        mood = adjective(emotion, grade, rng)
+        if " " not in mood and rng.random() < 0.25:
+            return _sentence(f"{_article(mood)} face")
+        return _sentence(f"{subject} {pick(HEDGES, rng)} {mood}")
     if form < 0.75:
         verb = pick(("shows", "conveys", "expresses"), rng)
         return _sentence(f"{subject} {verb} {noun(emotion, grade, rng)}")

@@ -62,7 +62,7 @@ DENIALS: tuple[Denial, ...] = tuple(Denial(**row) for row in _LEXICON["denials"]
 ADVERBS: dict[str, tuple[str, ...]] = {
     "low": ("slightly", "faintly", "a little"),
     "moderate": ("clearly", "moderately", "noticeably"),
-    "high": ("strongly", "very much", "markedly"),
+    "high": ("strongly", "sharply", "markedly"),
 }
 """Adverbs by grade; no adverb belongs to two grades."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.faces.captions_actions import ADJECTIVES, ADVERBS
+from mien.faces.captions_actions import ADJECTIVES
 from mien.faces.emotions import parts
 
 
@@ -111,6 +111,13 @@ CALM = Affect(
 )
 """Words for neutral; the same at every grade."""
 
+DEGREES: dict[str, tuple[str, ...]] = {
+    "low": ("slightly", "mildly", "a little"),
+    "moderate": ("clearly", "fairly", "quite"),
+    "high": ("very", "deeply", "intensely"),
+}
+"""Adverbs by grade before an adjective of emotion."""
+
 HEDGES = ("seems", "appears", "looks")
 """Verbs between subject and adjective in a global sentence."""
 
@@ -119,6 +126,15 @@ SUBJECTS = ("the face", "this person", "the expression", "this face")
 
 READS = ("suggesting", "hinting at", "conveying", "pointing to", "in line with", "typical of")
 """Between an observation and the emotion it hints at."""
+
+STILL = (
+    "so this area adds nothing",
+    "leaving this area at rest",
+    "so the feeling shows elsewhere",
+    "with nothing to add here",
+    "so this part stays out of it",
+)
+"""Reading of an absent action in a face that feels something."""
 
 IDLE = (
     "which says little about the feeling",
@@ -162,5 +178,5 @@ def adjective(emotion: str, grade: str, rng: np.random.Generator) -> str:
         first, second = (pick((AFFECTS[p].adjective, *AFFECTS[p].adjectives[grade]), rng) for p in pair)
         return f"both {first} and {second}"
     if rng.random() < 0.4:
-        return f"{pick(ADVERBS[grade], rng)} {AFFECTS[emotion].adjective}"
+        return f"{pick(DEGREES[grade], rng)} {AFFECTS[emotion].adjective}"
     return pick(AFFECTS[emotion].adjectives[grade], rng)

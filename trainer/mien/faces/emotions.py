@@ -36,8 +36,8 @@ BASIC = EMOTIONS[:7]
 
 _FAMILIES = {**BASIC_FAMILIES, **COMPOUND_FAMILIES}
 _CORE_PRESENT = 0.93
-_PARTIAL, _PARTIAL_PRESENT = 0.18, 0.5
-_BLEND = 0.25
+_PARTIAL, _PARTIAL_PRESENT = 0.2, 0.45
+_BLEND = 0.3
 _CONCENTRATION = 18.0
 _TRACE = 0.05
 _KEEP_CONFLICT = {(12, 15): 0.1}
@@ -95,7 +95,7 @@ def sample_expression(
         intensity: overall intensity in [0, 1]; drawn when None (low, moderate and high all occur).
         asymmetry: the person's habit, from `sample_asymmetry`.
         incidental: whether the face may depart from a prototype: units without emotional meaning, missing
-            units, traces of a neighbouring emotion. One face in six lacks units, one in four is a blend.
+            units, traces of a neighbouring emotion. One face in five lacks units, three in ten are blends.
 
     Raises:
         KeyError: unknown emotion.

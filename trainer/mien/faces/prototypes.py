@@ -1,10 +1,10 @@
 """Which action units each emotion is made of: tables of prototype families, as data.
 
 Sources: Ekman, Friesen & Hager, FACS Investigator's Guide (2002), table of emotion prototypes and major
-variants (EMFACS); Du, Tao & Martinez, "Compound facial expressions of emotion", PNAS 111(15), 2014, table 1, for the
-compound ones. RAF-DB uses the same eleven compound classes.
-Weights, probabilities and strengths are ours, guided by these. A strength is relative to the overall intensity of
-expression: 1 = as strong as the expression itself.
+variants (EMFACS); Du, Tao & Martinez, "Compound facial expressions of emotion", PNAS 111(15), 2014, table 1,
+for the compound ones. RAF-DB uses the same eleven compound classes.
+Weights, probabilities and strengths are ours, guided by these. A strength is relative to the overall
+intensity of the expression: 1 = as strong as the expression itself.
 """
 
 from __future__ import annotations
