@@ -76,7 +76,7 @@ def batch_of(size: int, count: int = 3, seed: int = 0) -> dict[str, torch.Tensor
 def recipe_of(
     branch: str = "group", rule: str | None = None, model: ModelConfig = SMALL, **objective: Any
 ) -> Any:
-    mining = MiningConfig(rule=rule, threshold=0.5, ignore_threshold=1.0, local_threshold=0.5, local_same=0.9)  # type: ignore[arg-type]
+    mining = MiningConfig(rule=rule, threshold=0.5, ignore_threshold=0.5, local_threshold=0.5, local_same=0.9)  # type: ignore[arg-type]
     local = LocalConfig(branch=branch, sentences=3)  # type: ignore[arg-type]
     return SimpleNamespace(
         model=model, objective=ObjectiveConfig(**{"local": local, "mining": mining} | objective)

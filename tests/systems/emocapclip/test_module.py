@@ -96,7 +96,6 @@ def test_unknown_system_names_the_nearest():
         (ModelConfig, {"image_size": 64, "weights": "openai"}, "init_from"),
         (ModelConfig, {"tower": "ViT-B-32", "weights": "openai", "init_from": "x"}, "either"),
         (ModelConfig, {"tiny": {"text_width": 30}}, "multiple of text_heads"),
-        (ModelConfig, {"tiny": {"widths": [30, 32, 32, 32]}}, "multiples of 8"),
         (
             ObjectiveConfig,
             {"global_weight": 0, "summary_weight": 0, "local": {"weight": 0}},

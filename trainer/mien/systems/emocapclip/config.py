@@ -46,8 +46,6 @@ class TinyConfig(Config):
             raise ValueError(
                 f"text_width {self.text_width} must be a multiple of text_heads {self.text_heads}"
             )
-        if any(width % 8 for width in self.widths):
-            raise ValueError(f"widths {self.widths} must be multiples of 8, the channels of a norm group")
         return self
 
 

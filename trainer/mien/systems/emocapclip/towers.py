@@ -47,21 +47,43 @@ class OpenClipImage(nn.Module):
         return getattr(self.visual, "ln_post", None), projection if is_matrix else None
 
 
-class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with group norms: batch statistics would depend on the number of ranks."""
+class StandardConv(nn.Conv2d):
+    """A convolution whose kernels have mean 0 and norm `gain` (weight standardisation, arXiv 1903.10520).
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.norm1 = nn.GroupNorm(outputs // 8, outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.norm2 = nn.GroupNorm(outputs // 8, outputs)
-        nn.init.zeros_(self.norm2.weight)  # each block starts as the identity
-        same = inputs == outputs and stride == 1
-        self.skip = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+    With per-image norms it learns as fast as batch norm does, whose statistics would make the result depend on
+    the number of ranks; group norm alone did not leave chance level in the same 250 steps.
+    """
+
+    def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1) -> None:
+        super().__init__(inputs, outputs, size, stride, size // 2, bias=False)
+        self.gain = nn.Parameter(torch.ones(outputs, 1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        variance, mean = torch.var_mean(self.weight, (1, 2, 3), keepdim=True, correction=0)
+        scale = self.gain * torch.rsqrt(variance * self.weight[0].numel() + 1e-4)
+        return self._conv_forward(x, (self.weight - mean) * scale, None)
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    """Each channel of each image by itself: free of contrast and brightness, and of the batch."""
+    return nn.GroupNorm(channels, channels)
+
+
+class ResidualBlock(nn.Module):
+    """Average pooling by `stride`, then two 3 x 3 convolutions with instance norms beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv1, self.norm1 = StandardConv(inputs, outputs, 3), _norm(outputs)
+        self.conv2, self.norm2 = StandardConv(outputs, outputs, 3), _norm(outputs)
+        self.skip = nn.Identity() if inputs == outputs else StandardConv(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, inputs, H, W] to [B, outputs, H / stride, W / stride]."""
+        if self.stride > 1:
+            x = F.avg_pool2d(x, self.stride)
         y = F.relu(self.norm1(self.conv1(x)), inplace=True)
         return F.relu(self.skip(x) + self.norm2(self.conv2(y)), inplace=True)
 
@@ -73,9 +95,7 @@ class TinyImage(nn.Module):
         super().__init__()
         self.checkpointing = checkpointing
         first = config.widths[0]
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, first, 3, 2, 1, bias=False), nn.GroupNorm(first // 8, first), nn.ReLU()
-        )
+        self.stem = nn.Sequential(StandardConv(3, first, 3, stride=2), _norm(first), nn.ReLU(inplace=True))
         stages, before = [], first
         for width, blocks, stride in zip(config.widths, config.blocks, (1, 2, 2, 1), strict=True):
             for number in range(blocks):
