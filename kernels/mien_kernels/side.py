@@ -33,7 +33,6 @@ class Side:
     form: str = "out"
 
     @property
-    def plain(self) -> bool:
-        """True for CLIP's own loss: one positive a row, every candidate counts, every row weighs 1."""
-        given = (self.indices, self.row_weight, self.valid, self.tags, self.ignore)
-        return all(option is None for option in given) and self.form == "out"
+    def paired(self) -> bool:
+        """True if each row has its own pair as its one positive and no list ignores others."""
+        return self.indices is None and self.ignore is None and self.form == "out" and self.offset == 0

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..side import Side
+from .paired import paired_sum
 
 
 def contrast_sum(anchors: Tensor, candidates: Tensor, scale: Tensor, side: Side) -> Tensor:
@@ -18,6 +19,8 @@ def contrast_sum(anchors: Tensor, candidates: Tensor, scale: Tensor, side: Side)
 def symmetric_sum(a: Tensor, b: Tensor, scale: Tensor, ab: Side, ba: Side) -> Tensor:
     """Sum of both directions of a [N, D] against b [N, D], 0-d; the logits are computed once."""
     a, b = _clear(a, b, ab)
+    if ab.paired and ba.paired:
+        return paired_sum(a, b, scale, ab.row_weight, _left_out_of_pairs(ab))
     logits = (scale * a) @ b.T
     return _row_sum(logits, ab) + _row_sum(logits.T, ba)
 
@@ -32,8 +35,6 @@ def _clear(anchors: Tensor, candidates: Tensor, side: Side) -> tuple[Tensor, Ten
 
 
 def _row_sum(logits: Tensor, side: Side) -> Tensor:
-    if side.plain:
-        return logits.logsumexp(1).sum() - logits.diagonal(side.offset).sum()
     indices, weights = _targets(logits, side)
     losses = _FORMS[side.form](logits, indices, weights, _left_out(logits, indices, side))
     return losses.sum() if side.row_weight is None else (side.row_weight * losses).sum()
@@ -72,6 +73,18 @@ def _left_out(logits: Tensor, positives: Tensor, side: Side) -> Tensor | None:
         return invalid
     excluded = excluded & ~_members(positives, logits)
     return excluded if invalid is None else excluded | invalid
+
+
+def _left_out_of_pairs(side: Side) -> Tensor | None:
+    """Bool N x N, for ``paired_sum``: dead rows, dead columns, and tags of two different pairs that match."""
+    result = None
+    if side.tags is not None:
+        result = side.tags[0].matches(side.tags[1]).fill_diagonal_(False)
+    if side.valid is not None:
+        dead = ~side.valid
+        edges = dead[:, None] | dead[None, :]
+        result = edges if result is None else result | edges
+    return result
 
 
 def _logsumexp(logits: Tensor, left_out: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -1,0 +1,101 @@
+"""What each process of the cross-rank tests runs: a small two-tower model under DDP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+
+from mien_kernels import Tags, contrast, gather_rows, mine, own_rows, symmetric_contrast
+
+ROWS, CLASSES = 12, 4
+BARS = {"k": 2, "ignore": 2, "threshold": 0.3, "ignore_threshold": 0.3}
+
+
+class Towers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.image, self.text = nn.Linear(6, 5).double(), nn.Linear(7, 5).double()
+        self.theta = nn.Parameter(torch.tensor(2.0, dtype=torch.float64))
+
+    def forward(self, image, text):
+        return F.normalize(self.image(image), dim=1), F.normalize(self.text(text), dim=1), self.theta.exp()
+
+
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    image = torch.randn(ROWS, 6, generator=generator, dtype=torch.float64)
+    return image, torch.randn(ROWS, 7, generator=generator, dtype=torch.float64), torch.arange(ROWS) // 2
+
+
+WEIGHTS = {
+    "full": None,
+    "uneven": [1, 0, 0.5, 1, 1, 2, 0, 0, 1, 1, 1, 0],
+    "empty rank": [0, 0, 0, 0, 0, 0, 1, 1, 0, 2, 1, 1],
+    "one row": [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0],
+    "nothing": [0] * ROWS,
+}
+
+
+def loss_of(kind, weights, towers, rows, group):
+    """The loss of the given rows: those of one rank, or, without a group, the whole batch."""
+    image, text, key = (part[rows] for part in batch())
+    weight = None if WEIGHTS[weights] is None else torch.tensor(WEIGHTS[weights], dtype=torch.float64)[rows]
+    a, b, scale = towers(image, text)
+    tags, start = Tags.any(key), rows.start
+    if kind == "plain":
+        return symmetric_contrast(a, b, scale, row_weight=weight, process_group=group)
+    if kind == "rectangle":  # one class a row: the candidates are the first rows of each rank
+        keys = torch.arange(ROWS).reshape(-1, 3)[:, 1]  # every third row of b is a candidate
+        mine_only = [i - start for i in keys.tolist() if rows.start <= i < rows.stop]
+        targets = (torch.arange(start, start + len(a))[:, None] // 3, torch.ones(len(a), 1))
+        return contrast(a, b[mine_only], scale, targets=targets, row_weight=weight, process_group=group)
+    everyone = (lambda x: x) if group is None else (lambda x: gather_rows(x, group))
+    valid = None if weight is None else everyone(weight > 0)
+    found = mine(
+        everyone(a.detach()), everyone(b.detach()), rule="swap", tags=Tags.any(everyone(key)), valid=valid,
+        rows=None if group is None else own_rows(len(a), group), **BARS,
+    )  # fmt: skip
+    return symmetric_contrast(
+        a, b, scale, targets_ab=found.ab.targets(0.3, start), targets_ba=found.ba.targets(0.3, start),
+        row_weight=weight, tags=tags, ignore=(found.ab.ignored, found.ba.ignored), form=kind,
+        process_group=group,
+    )  # fmt: skip
+
+
+CASES = [("plain", "full"), ("plain", "uneven"), ("plain", "empty rank"), ("plain", "nothing")]
+CASES += [("out", name) for name in WEIGHTS] + [("in", "uneven"), ("dec", "empty rank")]
+CASES += [("rectangle", "full"), ("rectangle", "empty rank")]
+
+
+def gradients(module):
+    return {name: parameter.grad.clone() for name, parameter in module.named_parameters()}
+
+
+def work(rank: int, world: int, folder: str) -> None:
+    """Write losses and averaged gradients of every case to <folder>/<rank>.pt."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    towers = Towers()
+    wrapped = DistributedDataParallel(towers)
+    count = ROWS // world
+    results = {}
+    for kind, weights in CASES:
+        wrapped.zero_grad()
+        loss = loss_of(kind, weights, wrapped, slice(rank * count, (rank + 1) * count), dist.group.WORLD)
+        loss.backward()
+        mean = loss.detach().clone()
+        dist.all_reduce(mean)
+        results[f"{kind}/{weights}"] = {"loss": mean / world, **gradients(towers)}
+    half = torch.full((2, 3), rank + 1.0, dtype=torch.bfloat16)
+    results["gathered"] = {
+        "half": gather_rows(half, dist.group.WORLD),
+        "bool": gather_rows(half > 1, dist.group.WORLD),
+    }
+    torch.save(results, Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
