@@ -179,9 +179,10 @@ def patch_sheet(encoder: Encoder, test: FaceSet, faces: int = 4, sentences: int 
     chosen = _spread_over_labels(told, test.labels, faces)
     if not chosen:
         return None
+    told_most = min(sentences, max(len(test.records[i]["locals"]) for i in chosen))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.15 * (sentences + 1), 2.75 * len(chosen)), layout="constrained")
-        grid = figure.subplots(len(chosen), sentences + 1, squeeze=False)
+        figure = Figure(figsize=(2.15 * (told_most + 1), 2.75 * len(chosen)), layout="constrained")
+        grid = figure.subplots(len(chosen), told_most + 1, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
         for row, i in zip(grid, chosen):
@@ -193,7 +194,7 @@ def patch_sheet(encoder: Encoder, test: FaceSet, faces: int = 4, sentences: int 
             row[0].set_title(test.labels[i], fontsize=9, fontweight="bold")
             for axes, text, patches in zip(row[1:], texts, maps):
                 _overlay(axes, picture, patches)
-                axes.set_title(textwrap.fill(textwrap.shorten(text, 110), 32), fontsize=6.5)
+                axes.set_title(textwrap.fill(textwrap.shorten(text, 100), 30), fontsize=7)
         return _png(figure)
 
 
@@ -224,7 +225,7 @@ def _overlay(axes: Axes, picture: npt.NDArray[np.uint8], patches: npt.NDArray[np
 def intervals(rows: Sequence[tuple[str, float, float, float, bool]], title: str) -> bytes:
     """Dots with intervals; each row is (method, value, low, high, whether it is the run's)."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.6, 0.7 + 0.33 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(9.4, 0.7 + 0.33 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for place, (_, value, low, high, own) in enumerate(rows):
             color = BLUE if own else "#8d97a3"

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.floating]
 STRENGTHS = (3e-5, 1e-4, 3e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation C tried on the folds; features are standardised first, so one grid fits all."""
 
-UNIT_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+UNIT_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 """The coarser grid of the action-unit probe, which fits one classifier per unit and value."""
 
 
