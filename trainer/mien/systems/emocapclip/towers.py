@@ -50,8 +50,8 @@ class OpenClipImage(nn.Module):
 class StandardConv(nn.Conv2d):
     """A convolution whose kernels have mean 0 and norm `gain` (weight standardisation, arXiv 1903.10520).
 
-    With per-image norms it learns as fast as batch norm does, whose statistics would make the result depend on
-    the number of ranks; group norm alone did not leave chance level in the same 250 steps.
+    With per-image norms it learns as fast as batch norm does, whose statistics would make the result depend
+    on the number of ranks; group norm alone did not leave chance level in the same 250 steps.
     """
 
     def __init__(self, inputs: int, outputs: int, size: int, stride: int = 1) -> None:
