@@ -1,0 +1,196 @@
+"""What a launcher asks of Slurm and what it starts, against golden files; recorders stand in for Slurm.
+
+`MIEN_GOLDEN=write pytest tests/slurm/test_launch.py` writes the golden files anew: read the difference then.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCHER = ROOT / "slurm" / "pretrain_emocapclip.sh"
+GOLDEN = Path(__file__).parent / "golden"
+SECRET = "not-a-real-key"
+SHOWN = ("MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS", "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")
+
+_RECORDER = """#!/bin/bash
+{{ printf '%s' "{name}"; printf ' %q' "$@"; echo; }} >>"$RECORD"
+if [[ {name} == srun || {name} == python ]]; then
+    env | grep -E '^({shown})=' | sort >>"$RECORD"
+    exit "${{STATUS:-0}}"
+fi
+case "$*" in
+    *"show hostnames"*) printf 'node07\\nnode08\\n' ;;
+    *"show node"*) echo "   NodeAddr=10.0.0.7 NodeHostName=node07 Version=24.11.1" ;;
+    *"show job"*)
+        echo "JobId=4711 JobState=${{STATE:-RUNNING}} PreemptTime=${{PREEMPTED:-None}}"
+        echo "   Command=$COMMAND args" ;;
+esac
+"""
+BATCH = {
+    "SLURM_JOB_ID": "4711",
+    "SLURM_JOB_NODELIST": "node[07-08]",
+    "SLURM_JOB_NUM_NODES": "2",
+    "SLURM_NTASKS": "2",
+}
+
+
+@pytest.fixture
+def launch(tmp_path: Path):
+    """Runs the launcher with recorders in place of srun, scontrol and python; returns what they recorded.
+
+    With `SLURM_JOB_ID` it is run as slurmd does: a copy called `slurm_script`, elsewhere.
+    """
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("srun", "scontrol", "python"):
+        (tools / name).write_text(_RECORDER.format(name=name, shown="|".join(SHOWN)))
+        (tools / name).chmod(0o755)
+    record = tmp_path / "record"
+
+    def run(*arguments: str, code: int = 0, **variables: str) -> str:
+        script = LAUNCHER
+        if "SLURM_JOB_ID" in variables and "SLURM_STEP_ID" not in variables:
+            script = tmp_path / "spool" / "slurm_script"
+            script.parent.mkdir(exist_ok=True)
+            script.write_text(LAUNCHER.read_text())
+        record.write_text("")
+        environment = {
+            "PATH": f"{tools}:/usr/bin:/bin",
+            "RECORD": str(record),
+            "COMMAND": str(LAUNCHER),
+            "WANDB_API_KEY": SECRET,
+            "MIEN_PYTHON": str(tools / "python"),
+        }
+        done = subprocess.run(
+            ["bash", str(script), *arguments],
+            env=environment | variables, cwd=tmp_path, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        text = record.read_text() + done.stderr
+        return text.replace(str(tools), "BIN").replace(str(ROOT), "HOME").replace(str(tmp_path), "TMP")
+
+    return run
+
+
+def test_directives_are_thin_and_reach_every_task():
+    directives = re.findall(r"^#SBATCH (.*)", LAUNCHER.read_text(), flags=re.MULTILINE)
+    _golden("directives", "\n".join(directives) + "\n")
+    assert not any("B:" in directive for directive in directives), "a signal to the shell reaches no rank"
+
+
+def test_facts_of_the_cluster_become_variables_of_sbatch(tmp_path):
+    facts = {"PARTITION": "gpu", "ACCOUNT": "lab", "CONSTRAINT": "h100"}
+    facts |= {"GPUS_PER_NODE": "8", "NOTICE_S": "300"}
+    script = f'. {ROOT}/slurm/cluster.sh; env | grep -E "^(SBATCH_|.*IFNAME)" | sort'
+    stated, default = (
+        subprocess.run(
+            ["bash", "-euc", script],
+            env={"PATH": "/usr/bin:/bin"} | more,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for more in ({f"MIEN_{key}": value for key, value in facts.items()} | {"MIEN_INTERFACE": "ib0"}, {})
+    )
+    _golden("facts", f"stated:\n{stated}default:\n{default}")
+
+
+def test_batch_job(launch):
+    _golden("batch", launch("emocapclip/tiny", "engine.max_steps=7", "data.train.shards=a b", **BATCH))
+
+
+def test_batch_job_without_a_recipe_trains_the_paper_s(launch):
+    assert " HOME/recipes/emocapclip/base.yaml --resume " in launch("engine.max_steps=7", **BATCH)
+
+
+def test_batch_job_with_gpus_in_a_container(launch):
+    facts = {
+        "SLURM_NTASKS": "16",
+        "SLURM_CPUS_PER_TASK": "12",
+        "MIEN_CONTAINER": "apptainer exec --nv mien.sif",
+        "MIEN_SRUN_FLAGS": "--cpu-bind=cores",
+        "MIEN_INTERFACE": "ib0",
+        "MIEN_NOTICE_S": "300",
+    }
+    _golden("container", launch("emocapclip/base", **(BATCH | facts)))
+
+
+def test_array_tasks_train_other_seeds_in_other_folders(launch):
+    array = BATCH | {"SLURM_ARRAY_JOB_ID": "4700"}
+    told = [launch("emocapclip/tiny", "seed=9", **array, SLURM_ARRAY_TASK_ID=task) for task in ("0", "3")]
+    _golden("array", "".join(told))
+
+
+def test_array_task_takes_its_line_of_a_sweep(launch, tmp_path):
+    sweep = tmp_path / "sweep.txt"
+    sweep.write_text("engine.optimizer.lr=1e-3\nengine.optimizer.lr=3e-4 seed=2\n")
+    array = BATCH | {"SLURM_ARRAY_JOB_ID": "4700", "MIEN_SWEEP": str(sweep)}
+    told = launch("emocapclip/tiny", "run.root=runs", **array, SLURM_ARRAY_TASK_ID="1")
+    assert " run.root=runs run.root=runs/task-1 engine.optimizer.lr=3e-4 seed=2\n" in told
+    told = launch("emocapclip/tiny", **array, SLURM_ARRAY_TASK_ID="2", code=2)
+    assert "sweep.txt: no line 3; use sbatch --array=0-1" in told
+    assert "srun" not in told
+
+
+def test_bash_on_one_machine_needs_no_slurm(launch):
+    _golden("bash", launch("emocapclip/tiny", "engine.max_steps=7"))
+
+
+def test_bash_inside_a_step_is_one_machine(launch):
+    told = launch("emocapclip/tiny", **BATCH, SLURM_STEP_ID="0")
+    assert told == "python -u -m mien train emocapclip/tiny\n"
+
+
+def test_bash_in_the_shell_of_salloc_takes_the_allocation(launch):
+    told = launch("emocapclip/tiny", **BATCH, SLURM_STEP_ID="4294967290")
+    assert "\nsrun --kill-on-bad-exit=1 " in told
+
+
+def test_flags_of_mien_may_stand_where_the_recipe_would(launch):
+    assert launch("--resume") == "python -u -m mien train HOME/recipes/emocapclip/base.yaml --resume\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "preempted", "requeued"),
+    [
+        (0, "RUNNING", "None", False),
+        (1, "RUNNING", "None", False),
+        (138, "RUNNING", "None", True),
+        (140, "RUNNING", "2026-11-24T20:30:01", True),
+        (138, "COMPLETING", "None", False),
+        (143, "RUNNING", "2026-11-24T20:30:01", True),
+        (143, "RUNNING", "None", False),
+        (143, "CANCELLED", "2026-11-24T20:30:01", False),
+    ],
+)
+def test_requeues_only_what_was_told_to_stop_and_wanted_back(launch, code, state, preempted, requeued):
+    told = launch(**BATCH, code=code, STATUS=str(code), STATE=state, PREEMPTED=preempted)
+    assert ("scontrol requeue 4711\n" in told) is requeued
+
+
+def test_requeues_its_own_task_of_an_array(launch):
+    told = launch(**BATCH, SLURM_ARRAY_JOB_ID="4711", SLURM_ARRAY_TASK_ID="3", code=138, STATUS="138")
+    assert "scontrol requeue 4711_3\n" in told
+
+
+def test_a_copy_that_cannot_be_traced_back_falls_back_to_where_it_was_submitted(launch):
+    told = launch("emocapclip/tiny", **BATCH, COMMAND="(null)", SLURM_SUBMIT_DIR=str(ROOT))
+    assert "\nsrun --kill-on-bad-exit=1 " in told
+
+
+def test_no_secret_on_a_command_line(launch):
+    assert SECRET not in launch("emocapclip/tiny", **BATCH)
+
+
+def _golden(name: str, text: str) -> None:
+    file = GOLDEN / f"{name}.txt"
+    if os.environ.get("MIEN_GOLDEN") == "write":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    assert text == file.read_text()
