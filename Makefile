@@ -1,0 +1,74 @@
+# Everything a newcomer needs: `make pretrain` and `make test`. Run from a clean clone; the environment makes itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MIEN := $(BIN)/python -m mien
+
+DATA ?= data/emocap
+SEED ?= 0
+# People of the three sets are other people: training, validation, test.
+TRAIN_PEOPLE ?= 300
+TRAIN_IMAGES ?= 6000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces reproduce-ablation reproduce-wild clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+setup: $(VENV)/ready  ## Make the environment in .venv and install mien into it
+
+$(VENV)/ready: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+data: $(DATA)/train/index.json $(DATA)/val/index.json $(DATA)/test/index.json  ## Make captioned synthetic faces
+
+$(DATA)/train/index.json: | $(VENV)/ready
+	rm -rf $(DATA)/train
+	$(MIEN) data synth --kind emocap --people $(TRAIN_PEOPLE) --images $(TRAIN_IMAGES) --seed $(SEED) $(DATA)/train
+
+$(DATA)/val/index.json: | $(VENV)/ready
+	rm -rf $(DATA)/val
+	$(MIEN) data synth --kind emocap --people 40 --images 280 --seed $(SEED) --first-person 100000 $(DATA)/val
+
+$(DATA)/test/index.json: | $(VENV)/ready
+	rm -rf $(DATA)/test
+	$(MIEN) data synth --kind emocap --people 80 --images 700 --seed $(SEED) --first-person 200000 $(DATA)/test
+
+pretrain: setup data  ## Make faces, train the tiny EmoCapCLIP, evaluate it on people never seen
+	WANDB_MODE=offline $(MIEN) train recipes/emocapclip/tiny.yaml --resume data.train.shards=$(DATA)/train \
+	    data.val.shards=$(DATA)/val seed=$(SEED) | tee $(DATA)/run.txt
+	$(MIEN) evaluate "$$(tail -n 1 $(DATA)/run.txt)" --protocol zero_shot \
+	    --train $(DATA)/train --test $(DATA)/test --json $(DATA)/zero_shot.json
+	@echo "report: $$(tail -n 1 $(DATA)/run.txt)/evaluation/zero_shot/report.html"
+
+check: setup  ## Style, types, shell scripts
+	$(BIN)/ruff check trainer kernels tests
+	$(BIN)/ruff format --check trainer kernels tests
+	$(BIN)/mypy
+	$(BIN)/shellcheck slurm/*.sh .ci/run .ci/install-system
+
+test: setup  ## The test suite, on a CPU
+	$(BIN)/python -m pytest
+
+bench: bench-step bench-stream bench-faces  ## Every benchmark, one after another
+
+bench-step: data  ## A training step against a bare loop and against open_clip's loss
+	$(BIN)/python -m mien.engine.bench
+
+bench-stream: setup  ## The stream against decoding alone and against webdataset
+	$(BIN)/python -m mien.data.bench
+
+bench-faces: setup  ## Milliseconds per rendered face
+	$(BIN)/python -m mien.faces.bench
+
+reproduce-ablation: data  ## Five variants, three seeds each: the table of the README
+	$(BIN)/python -m mien.evaluation.reproduce ablation --data $(DATA)
+
+reproduce-wild: setup  ## Real photographs in PHOTOS (folder with labels.csv): three splits, HOG and a CNN beside it
+	$(BIN)/python -m mien.evaluation.reproduce wild --photos $(PHOTOS)
+
+clean:  ## Remove the environment and what tools leave behind; data and checkpoints stay
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,174 @@
+"""The `mien` command: thin, one function a sub-command. Heavy modules are imported when a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien import __version__
+from mien.cli_data import data
+from mien.errors import MienError
+
+app = typer.Typer(
+    name="mien",
+    help="Train facial-affect models at scale: one recipe, one engine, exact resume.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data, name="data")
+
+Run = Annotated[Path, typer.Argument(help="Run folder, as `mien train` printed it.", show_default=False)]
+Which = Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")]
+
+
+def main() -> None:
+    """Run the command; a fault of the input is told in plain lines and ends with exit code 2."""
+    try:
+        app()
+    except MienError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+@app.command(epilog="Example: mien train emocapclip/tiny engine.max_steps=200 seed=1 --resume")
+def train(
+    recipe: Annotated[str, typer.Argument(help="YAML file, or a name below recipes/.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Change keys of the recipe.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue the newest run of this recipe under run.root, or start one."),
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the resolved recipe and its hash; train nothing.")
+    ] = False,
+) -> None:
+    """Train a recipe; the last line printed is the run folder."""
+    from mien import engine
+    from mien import recipe as recipes
+
+    loaded = recipes.load(recipe, overrides or [])
+    if show:
+        print(recipes.to_yaml(loaded), end="")
+        print(f"# sha256 {loaded.hash}")
+        return
+    folder = engine.run(loaded, resume=resume)
+    if _is_first_rank():
+        print(folder, flush=True)
+
+
+def _is_first_rank() -> bool:
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+@app.command(
+    epilog="Example: mien evaluate checkpoints/emocapclip/tiny/RUN --protocol zero_shot --test data/test"
+)
+def evaluate(
+    run: Run,
+    test: Annotated[Path, typer.Option(help="Shard set to score on.", show_default=False)],
+    protocol: Annotated[str, typer.Option(help="zero_shot, linear_probe or retrieval.")] = "zero_shot",
+    train: Annotated[
+        Path | None,
+        typer.Option(help="Shard set for the probe and the trained baselines.", show_default=False),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Also write the table to this file.", show_default=False)
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the report; default RUN/evaluation/PROTOCOL.", show_default=False),
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="majority, hog or cnn; repeat for more. Default: majority and hog.", show_default=False
+        ),
+    ] = None,
+    task: Annotated[
+        str, typer.Option(help="emotion, or au for the linear probe of action units.")
+    ] = "emotion",
+    classes: Annotated[
+        str | None, typer.Option(help="Keep only these labels, with commas between.", show_default=False)
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="Prompt set: a packaged name or a YAML file.", show_default=False)
+    ] = None,
+    which: Which = "last",
+    seed: Annotated[int, typer.Option(help="Of folds, bootstrap and the CNN.")] = 0,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Let people be in both sets.")
+    ] = False,
+) -> None:
+    """Score a run against baselines with intervals over people; writes a table and report.html."""
+    from mien.evaluation import evaluate as score
+    from mien.evaluation import print_table
+
+    report = score(
+        run,
+        protocol,
+        test,
+        train,
+        out,
+        prompts=prompts,
+        baselines=tuple(baseline or ("majority", "hog")),
+        task=task,
+        classes=[name.strip() for name in classes.split(",")] if classes else None,
+        allow_overlap=allow_overlap,
+        which=which,
+        seed=seed,
+        progress=lambda line: print(line, file=sys.stderr),
+    )
+    if json is not None:
+        report.write_json(json)
+    print_table(report)
+
+
+@app.command(
+    epilog="Example: mien export checkpoints/emocapclip/tiny/RUN --to safetensors weights.safetensors"
+)
+def export(
+    run: Run,
+    file: Annotated[Path, typer.Argument(help="File to write.", show_default=False)],
+    to: Annotated[str, typer.Option(help="Format: safetensors.")] = "safetensors",
+    which: Which = "last",
+) -> None:
+    """Write the weights of a run for use elsewhere (averaged ones where the run keeps an average)."""
+    from mien.export import export as write
+
+    write(run, file, to=to, which=which)
+    print(file)
+
+
+@app.command(epilog="Example: mien doctor")
+def doctor() -> None:
+    """Say what this machine has, what is missing and how to get it; exit code 2 if mien cannot run."""
+    from mien.doctor import examine, print_findings
+
+    findings = examine()
+    print_findings(findings)
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(2)

@@ -1,0 +1,169 @@
+"""`mien data`: make, pack, index, check and split shard sets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.errors import DataError, MienError
+
+data = typer.Typer(help="Make, pack, index, check and split shard sets.", no_args_is_help=True)
+
+Set = Annotated[Path, typer.Argument(help="Folder of shards.", show_default=False)]
+Out = Annotated[Path, typer.Argument(help="Folder to write; absent or empty.", show_default=False)]
+
+
+@data.command(
+    epilog="Example: mien data synth --kind emocap --people 60 --images 6000 --seed 0 data/emocap/train"
+)
+def synth(
+    out: Out,
+    people: Annotated[int, typer.Option(help="Number of different people.", show_default=False)],
+    images: Annotated[int, typer.Option(help="Number of samples.", show_default=False)],
+    kind: Annotated[str, typer.Option(help="What to make: emocap (captioned faces).")] = "emocap",
+    seed: Annotated[int, typer.Option(help="Of everything, people too.")] = 0,
+    rig: Annotated[
+        str, typer.Option(help="builtin, or an ICT-FaceKit model: its FaceXModel folder or a packed npz.")
+    ] = "builtin",
+    size: Annotated[int, typer.Option(help="Side of a picture, pixels.")] = 96,
+    style: Annotated[str, typer.Option(help="studio or wild.")] = "studio",
+    emotions: Annotated[
+        str | None,
+        typer.Option(help="Classes, with commas between; default the basic seven.", show_default=False),
+    ] = None,
+    first_person: Annotated[
+        int, typer.Option(help="Number of the first person; other numbers are other people.")
+    ] = 0,
+    extras: Annotated[
+        bool, typer.Option("--extras", help="Also write landmarks, normals and depth.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="Processes; 0 is one for each CPU.")] = 0,
+) -> None:
+    """Make synthetic faces with ground truth, and a contact sheet sheet.png beside them."""
+    from mien.faces.emotions import BASIC
+    from mien.faces.synth import KINDS
+
+    if kind not in KINDS:
+        raise DataError(f"unknown kind {kind!r}", where="--kind", fix=f"one of: {', '.join(KINDS)}")
+    if style not in ("studio", "wild"):
+        raise DataError(f"unknown style {style!r}", where="--style", fix="give studio or wild")
+    KINDS[kind](
+        out,
+        people=people,
+        images=images,
+        seed=seed,
+        rig=rig,
+        size=size,
+        style=style,
+        emotions=_names(emotions) or BASIC,
+        first_person=first_person,
+        extras=extras,
+        workers=workers,
+        progress=sys.stderr.isatty(),
+    )
+    print(out)
+
+
+@data.command(
+    epilog="Example: mien data pack photos shards --labels labels.csv --label emotion --group person"
+)
+def pack(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder that the image paths start from.", show_default=False)
+    ],
+    out: Out,
+    labels: Annotated[Path, typer.Option(help="CSV file, or its name inside FOLDER.", show_default=False)],
+    image: Annotated[str, typer.Option(help="Column of the image path.")] = "image",
+    label: Annotated[str, typer.Option(help="Column of the class.")] = "label",
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of the person; splits and intervals keep people whole.", show_default=False
+        ),
+    ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave out images that cannot be used and list them in skipped.csv."),
+    ] = False,
+) -> None:
+    """Turn a folder of images and a CSV of labels into shards."""
+    from mien.data.pack import pack as write
+
+    if not labels.is_file() and (folder / labels).is_file():
+        labels = folder / labels
+    report = write(
+        folder,
+        out,
+        labels=labels,
+        image=image,
+        label=label,
+        group=group,
+        skip_bad=skip_bad,
+        progress=sys.stderr.isatty(),
+    )
+    print(report)
+
+
+@data.command(epilog="Example: mien data index my_webdataset")
+def index(
+    folder: Set,
+    schema: Annotated[
+        str | None,
+        typer.Option(help="Schema of the samples; default what the first one fits.", show_default=False),
+    ] = None,
+) -> None:
+    """Write index.json for a folder of tar files, such as a WebDataset made elsewhere."""
+    from mien.data import index as index_file
+
+    made = index_file.build(folder, schema)
+    index_file.save(made, folder)
+    print(f"{folder}: {made.samples} samples in {len(made.shards)} shards, schema {made.schema}")
+
+
+@data.command(epilog="Example: mien data check data/emocap/train")
+def check(
+    folder: Set,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Only the index and the sizes of files; read no sample.")
+    ] = False,
+) -> None:
+    """Verify checksums, offsets, schema and pictures of a set; exit code 2 if something is wrong."""
+    from mien.data.check import check as verify
+
+    report = verify(folder, deep=not fast)
+    print(report)
+    if not report.ok:
+        raise typer.Exit(2)
+
+
+@data.command(epilog="Example: mien data split shards parts --parts train=0.8,test=0.2 --seed 0")
+def split(
+    folder: Set,
+    out: Out,
+    parts: Annotated[str, typer.Option(help="Names and shares of the parts.")] = "train=0.8,test=0.2",
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+) -> None:
+    """Split a set into parts that share no person."""
+    from mien.data.split import split as divide
+
+    for path in divide(folder, out, parts=_shares(parts), seed=seed).values():
+        print(path)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def _shares(text: str) -> dict[str, float]:
+    shares = {}
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        try:
+            shares[name.strip()] = float(share)
+        except ValueError as error:
+            what = f"{part!r} is not a part"
+            raise MienError(what, where="--parts", fix="write train=0.8,test=0.2") from error
+    return shares
