@@ -1,0 +1,225 @@
+"""What each action unit does to the built-in head: displacement fields over the chart, and how units combine.
+
+The fields follow the FACS descriptions of appearance changes (Ekman, Friesen and Hager 2002); amplitudes are those
+of grade E, slightly exaggerated so that they read at 96 pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mien.faces.actions import ACTION_UNITS, Actions
+from mien.faces.fields import bump, pair, sides, step
+from mien.faces.head_features import eye_opening
+from mien.faces.head_surface import EYE_LINE, MOUTH_CORNER, MOUTH_LINE, Grid
+
+JAW_AXIS = np.array([0.0, 1.5, 0.5])
+"""Point of the axis (along x) the jaw turns about."""
+JAW_OPEN = 22.0
+"""Jaw angle of AU27 at full intensity, degrees."""
+LID_SHAPES = ("lid_up", "lid_low")
+"""Basis shapes of the lids: margin from the closed line to its resting place."""
+
+
+def action_shapes(grid: Grid, skin: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Basis of the expressions: names ("12_L", "27", "lid_up_R", ...) and float32 [names, n, 3] displacements, cm."""
+    u, v = grid.chart.T.astype(float)
+    left, right = sides(u)
+    shapes: dict[str, np.ndarray] = {}
+    whole = {**_brow_eye(u, v, grid), **_cheek_nose(u, v, grid), **_mouth(u, v, grid)}
+    for name, shape in whole.items():
+        if name.isdigit() and not ACTION_UNITS[int(name)].lateral:
+            shapes[name] = shape
+        else:
+            shapes[name + "_L"] = shape * left[:, None]
+            shapes[name + "_R"] = shape * right[:, None]
+    shapes["27"] = jaw_drop(skin, jaw_weight(u, v, grid), JAW_OPEN)
+    return list(shapes), np.stack(list(shapes.values())).astype(np.float32)
+
+
+def jaw_weight(u: np.ndarray, v: np.ndarray, grid: Grid) -> np.ndarray:
+    """How far each skin point follows the jaw bone, in [0, 1]."""
+    a = np.abs(u)
+    across = np.sqrt(np.clip(1 - (u / MOUTH_CORNER) ** 2, 0, 1))
+    beside = step(v, -0.6, -6.0) * step(a, 10.5, 7.0)
+    lip = np.where(grid.lower > 0, 0.34 + 0.66 * across, 0.34 - 0.30 * across)
+    near = step(a, MOUTH_CORNER + 1.6, MOUTH_CORNER - 0.4) * step(v, -1.9, -3.2)
+    chin = step(v, -3.6, -5.2) * step(a, 8.5, 3.5)
+    weight = beside * (1 - near) + near * lip
+    weight = np.where(grid.lower > 0, np.maximum(weight, chin), weight)
+    return weight * step(v, -13.0, -8.4)
+
+
+def jaw_drop(points: np.ndarray, weight: np.ndarray, degrees: float) -> np.ndarray:
+    """Displacement of `points` [n, 3] that follow the jaw by `weight` when it opens by `degrees`."""
+    angle = np.deg2rad(degrees) * weight
+    y, z = (points - JAW_AXIS)[:, 1:].T
+    dy = np.cos(angle) * y - np.sin(angle) * z - y
+    dz = np.sin(angle) * y + np.cos(angle) * z - z
+    return np.stack([np.zeros(len(y)), dy, dz], axis=1)
+
+
+def _vector(
+    dx: np.ndarray | float, dy: np.ndarray | float, dz: np.ndarray | float, like: np.ndarray
+) -> np.ndarray:
+    return np.stack([np.broadcast_to(np.asarray(d, float), like.shape) for d in (dx, dy, dz)], axis=1)
+
+
+def _brow_eye(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    s = np.sign(u)
+    inner = pair(u, v, (1.4, 6.0), (1.5, 1.15))
+    outer = pair(u, v, (4.9, 5.9), (1.5, 1.15))
+    forehead = step(v, 5.4, 6.5) * step(v, 11, 8) * step(np.abs(u), 7, 3)
+    lid_fold = pair(u, v, (3.6, 5.0), (1.7, 0.5))
+    upper, lower = eye_opening(u)
+    above = np.clip(1 - np.clip(v - EYE_LINE, 0, None) / 1.75, 0, 1) ** 1.2 * (grid.under_eye == 0)
+    below = np.clip(1 + np.clip(v - EYE_LINE, None, 0) / 1.5, 0, 1) ** 1.2 * (grid.under_eye > 0)
+    return {
+        "1": _vector(
+            0.0, 0.95 * inner + 0.25 * forehead * pair(u, v, (1.2, 7.4), (1.8, 1.6)), 0.06 * inner, u
+        ),
+        "2": _vector(
+            0.0, 0.95 * outer + 0.25 * forehead * pair(u, v, (4.8, 7.2), (1.8, 1.6)), 0.05 * outer, u
+        ),
+        "4": _vector(
+            -s * 0.42 * pair(u, v, (1.7, 5.9), (1.3, 0.9)),
+            -0.75 * pair(u, v, (1.7, 5.8), (1.9, 1.0)) - 0.28 * lid_fold,
+            0.22 * pair(u, v, (1.0, 5.6), (0.9, 0.9)),
+            u,
+        ),
+        "7": _vector(
+            0.0, 0.16 * pair(u, v, (3.3, 2.6), (1.7, 0.5)), 0.16 * pair(u, v, (3.3, 2.6), (1.7, 0.4)), u
+        ),
+        "lid_up": _vector(0.0, upper * above, 0.0, u),
+        "lid_low": _vector(0.0, -lower * below, 0.0, u),
+    }
+
+
+def _cheek_nose(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    s = np.sign(u)
+    cheek = pair(u, v, (3.9, 0.7), (1.8, 1.2))
+    pouch = pair(u, v, (3.4, 2.1), (1.7, 0.55))
+    crow = pair(u, v, (5.4, 3.2), (0.9, 1.0))
+    wing = pair(u, v, (1.2, -0.35), (0.75, 0.8))
+    root = pair(u, v, (0.9, 2.9), (0.9, 1.3))
+    upper_lip = _lip(u, v, grid, upper=True)
+    fold = pair(u, v, (2.2, -0.9), (0.8, 1.1))
+    return {
+        "6": _vector(
+            -s * 0.18 * crow, 0.62 * cheek + 0.3 * pouch - 0.12 * crow, 0.42 * cheek + 0.25 * pouch, u
+        ),
+        "9": _vector(
+            -s * 0.1 * root,
+            0.55 * wing
+            + 0.4 * bump(u, v, (0, 0.8), (1.3, 1.6)) * 0.6
+            - 0.38 * pair(u, v, (1.3, 5.6), (1.3, 0.9))
+            + 0.42 * upper_lip * np.exp(-0.5 * (u / 1.7) ** 2)
+            + 0.3 * pair(u, v, (2.4, 1.2), (1.1, 1.0)),
+            0.15 * wing + 0.22 * pair(u, v, (1.0, 2.2), (0.5, 0.9)),
+            u,
+        ),
+        "10": _vector(
+            0.0,
+            0.72 * upper_lip * np.exp(-0.5 * ((np.abs(u) - 1.2) / 1.0) ** 2) + 0.35 * fold + 0.25 * wing,
+            0.2 * upper_lip + 0.3 * pair(u, v, (2.6, -0.3), (0.9, 0.9)),
+            u,
+        ),
+        "11": _vector(
+            s * 0.14 * fold,
+            0.3 * pair(u, v, (2.1, -0.6), (0.8, 0.9)) + 0.16 * upper_lip,
+            -0.28 * pair(u, v, (2.1, -1.3), (0.35, 0.9)) + 0.32 * pair(u, v, (3.1, -0.5), (0.8, 0.9)),
+            u,
+        ),
+    }
+
+
+def _lip(u: np.ndarray, v: np.ndarray, grid: Grid, upper: bool) -> np.ndarray:
+    """Weight of the upper (or lower) lip with the skin beside it, 1 on the red of the lip."""
+    across = step(np.abs(u), MOUTH_CORNER + 0.5, MOUTH_CORNER - 0.9)
+    if upper:
+        return across * step(v, -1.0, -2.5) * (grid.lower == 0) * (v < 0)
+    return across * step(v, -5.8, -4.3) * (grid.lower > 0)
+
+
+def _mouth(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    s, a = np.sign(u), np.abs(u)
+    corner = pair(u, v, (MOUTH_CORNER + 0.1, MOUTH_LINE), (1.15, 0.95))
+    up, low = _lip(u, v, grid, True), _lip(u, v, grid, False)
+    lips = np.maximum(up, low)
+    toward = np.clip(a / MOUTH_CORNER, 0, 1.3)
+    chin = bump(u, v, (0, -5.9), (1.7, 1.1))
+    round_ = bump(u, v, (0, -3.4), (2.7, 1.7))
+    line = v - MOUTH_LINE
+    cheek = pair(u, v, (4.3, -1.4), (1.4, 1.4))
+    return {
+        "12": _vector(
+            s * (1.05 * corner * toward + 0.3 * cheek),
+            1.15 * corner * toward + 0.35 * cheek + 0.10 * up * toward,
+            -0.5 * corner + 0.45 * pair(u, v, (4.2, -0.9), (1.2, 1.2)) - 0.12 * lips,
+            u,
+        ),
+        "14": _vector(s * 0.5 * corner, 0.1 * corner, -0.65 * pair(u, v, (MOUTH_CORNER + 0.35, MOUTH_LINE), (0.55, 0.6)) + 0.25 * pair(u, v, (3.7, -3.4), (0.5, 0.9)), u),
+        "15": _vector(s * 0.12 * corner, -1.05 * corner * toward - 0.18 * pair(u, v, (2.6, -4.6), (0.9, 0.9)), -0.1 * corner, u),
+        "16": _vector(
+            s * 0.12 * low, -0.85 * low * np.exp(-0.5 * ((a - 1.0) / 1.1) ** 2) - 0.2 * chin, 0.12 * low, u
+        ),
+        "17": _vector(
+            0.0,
+            0.75 * chin + 0.55 * low + 0.30 * up * np.exp(-0.5 * (u / 1.6) ** 2) - 0.18 * corner,
+            0.30 * chin + 0.22 * low - 0.15 * bump(u, v, (0, -4.9), (1.5, 0.4)),
+            u,
+        ),
+        "20": _vector(s * 1.15 * corner * toward, -0.28 * corner * toward - 0.08 * line * lips, -0.55 * corner - 0.2 * lips, u),
+        "18": _vector(-0.42 * u * round_, 0.16 * line * lips, 0.85 * bump(u, v, (0, -3.4), (1.6, 1.2)), u),
+        "22": _vector(
+            -0.24 * u * round_, 0.55 * up - 0.6 * low, 0.8 * lips * np.exp(-0.5 * (u / 1.7) ** 2), u
+        ),
+        "23": _vector(-0.10 * u * round_, -0.45 * line * lips, -0.12 * lips, u),
+        "24": _vector(-0.05 * u * round_, -0.42 * line * lips + 0.12 * chin, 0.1 * pair(u, v, (1.5, -3.4), (2, 1)) - 0.16 * lips, u),
+        "25": _vector(0.0, 0.20 * up * _gap(u) - 0.42 * low * _gap(u), 0.0, u),
+        "28": _vector(0.0, -0.72 * line * np.maximum(up, low), -0.75 * lips * np.exp(-0.5 * (line / 0.8) ** 2), u),
+    }  # fmt: skip
+
+
+def _gap(u: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.clip(1 - (u / MOUTH_CORNER) ** 2, 0, 1))
+
+
+def jaw_opening(actions: Actions) -> float:
+    """Fraction of `JAW_OPEN` in [0, 1] that AU25, 26 and 27 open the jaw by."""
+    part, drop, wide = (actions.intensity(n) for n in (25, 26, 27))
+    return min(1.0, max(0.08 * part + 0.42 * drop, wide))
+
+
+def lid_state(side: Mapping[int, float], gaze_pitch: float) -> tuple[float, float]:
+    """Openness of the upper and of the lower lid of one eye: 1 at rest, 0 closed.
+
+    Args:
+        side: intensities of that side.
+        gaze_pitch: degrees, > 0 up; the upper lid follows the eye.
+    """
+    closed = min(1.0, max(side.get(43, 0.0), side.get(45, 0.0)))
+    squeeze = side.get(7, 0.0)
+    upper = 1 + 0.62 * side.get(5, 0.0) - 0.22 * squeeze - 0.12 * side.get(6, 0.0) - 0.10 * side.get(9, 0.0)
+    upper += np.clip(gaze_pitch, -25, 20) * 0.016
+    lower = 1 + 0.25 * side.get(5, 0.0) - 1.25 * squeeze - 0.75 * side.get(6, 0.0) - 0.3 * side.get(9, 0.0)
+    lower += np.clip(-gaze_pitch, -15, 15) * 0.012
+    return max(0.0, float(upper)) * (1 - closed), float(max(-0.55, lower)) * (1 - closed)
+
+
+def shape_weights(actions: Actions, gaze_pitch: float = 0.0) -> dict[str, float]:
+    """Weights of `action_shapes` for `actions`; a shape that is absent has weight 0."""
+    weights: dict[str, float] = {}
+    for letter, side in (("L", actions.left), ("R", actions.right)):
+        for number, value in side.items():
+            unit = ACTION_UNITS[number]
+            if number in (5, 26, 27, 43, 45):
+                continue
+            weights[f"{number}_{letter}" if unit.lateral else str(number)] = float(value)
+        weights[f"lid_up_{letter}"], weights[f"lid_low_{letter}"] = lid_state(side, gaze_pitch)
+    weights["27"] = jaw_opening(actions)
+    if 25 in actions.left or 26 in actions.left:
+        weights["25"] = max(actions.intensity(25), 0.6 * actions.intensity(26))
+    return {name: value for name, value in weights.items() if value != 0.0}
