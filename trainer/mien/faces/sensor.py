@@ -1,0 +1,51 @@
+"""From linear light to the 8-bit picture of a camera."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from mien.faces.scene import Sensor
+
+
+def expose(linear: np.ndarray, sensor: Sensor) -> np.ndarray:
+    """Blur, tone curve, noise, grey and JPEG of a linear RGB picture, float32 [h, w, 3] -> uint8 [h, w, 3] sRGB."""
+    if sensor.blur > 0:
+        sigma = sensor.blur * max(linear.shape[:2])
+        linear = gaussian_filter(linear, (sigma, sigma, 0), truncate=3.0)
+    picture = 255 * srgb(tone(linear * np.float32(sensor.exposure)))
+    if sensor.noise > 0:
+        picture = picture + _grain(picture.shape, sensor)
+    if sensor.grey:
+        picture = np.repeat(picture @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=2)
+    image = np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+    return _recode(image, sensor.jpeg) if sensor.jpeg else image
+
+
+def tone(linear: np.ndarray) -> np.ndarray:
+    """Film-like curve: about the identity in the shadows, a soft shoulder that never reaches 1."""
+    return 1 - np.exp(-1.25 * np.maximum(linear, 0))
+
+
+def srgb(linear: np.ndarray) -> np.ndarray:
+    """Linear light in [0, 1] -> sRGB values in [0, 1]."""
+    return np.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-8) ** (1 / 2.4) - 0.055
+    )
+
+
+def _grain(shape: tuple[int, ...], sensor: Sensor) -> np.ndarray:
+    """Noise of the sensor: mostly the same in the three colours."""
+    rng = np.random.default_rng([sensor.seed, 0x5E])
+    own = rng.standard_normal(shape, np.float32)
+    shared = rng.standard_normal((*shape[:2], 1), np.float32)
+    return np.float32(sensor.noise) * (0.8 * shared + 0.6 * own)
+
+
+def _recode(image: np.ndarray, quality: int) -> np.ndarray:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.array(Image.open(buffer).convert("RGB"))
