@@ -17,7 +17,8 @@ def adamw(groups: Iterable[Mapping[str, Any]], config: OptimizerConfig) -> torch
     """AdamW over parameter groups.
 
     Args:
-        groups: mappings with `params`, and optionally `lr_scale` (default 1) and `weight_decay` (default the config's).
+        groups: mappings with `params`, and optionally `lr_scale` (default 1) and `weight_decay` (default the
+            config's).
         config: rates and moments.
 
     Returns:
@@ -35,7 +36,7 @@ def adamw(groups: Iterable[Mapping[str, Any]], config: OptimizerConfig) -> torch
 
 
 def decay_groups(module: nn.Module, lr_scale: float = 1.0) -> list[dict[str, Any]]:
-    """Two groups: matrices and kernels decay as configured; gains, biases and other vectors or scalars do not.
+    """Two groups: matrices and kernels decay as configured; gains, biases, other vectors and scalars do not.
 
     Args:
         module: whose trainable parameters to split.
@@ -71,10 +72,11 @@ def scheduler(optimizer: torch.optim.Optimizer, max_steps: int, config: Schedule
     return LambdaLR(optimizer, lambda step: factor(step, max_steps, config))
 
 
-def refresh(schedule: LambdaLR) -> None:
-    """Set the rate of the coming step from the schedule as configured now.
+def refresh(schedule: Any) -> None:
+    """Set the rate of the coming step from the schedule, a `scheduler(...)`, as configured now.
 
-    After a restore the optimiser holds the rate of the schedule that was saved; the two differ when `max_steps` grew.
+    After a restore the optimiser holds the rate of the schedule that was saved; the two differ when
+    `max_steps` grew.
     """
     rates = [
         base * shape(schedule.last_epoch)

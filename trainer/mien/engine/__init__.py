@@ -1,4 +1,4 @@
-"""What every run needs and no system knows of: the loop, exact resume, checkpoints, signals, meters, tracking."""
+"""What every run needs and no system knows of: loop, exact resume, checkpoints, signals, meters, tracking."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def run(recipe: Recipe, *, resume: bool = False) -> Path:
-    """Train a recipe; see `mien.engine.training.train`, which is imported on the first call because torch is slow to load."""
+    """Train a recipe: `mien.engine.training.train`, imported at the first call because torch loads slowly."""
     from mien.engine.training import train
 
     return train(recipe, resume=resume)

@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent: written aside, flushed, checksummed, renamed; verified before use.
 
-    checkpoints/step-00000100/state.pt        what Lightning dumps, plus `mien` (EMA, RNG of each rank, counters)
-    checkpoints/step-00000100/manifest.json   sha256, bytes, step, samples consumed, recipe hash, version, time
-    checkpoints/latest, checkpoints/best      names of the newest and the best folder, for people and scripts
+    checkpoints/step-00000100/state.pt       what Lightning dumps, and `mien`: EMA, RNG of each rank, counters
+    checkpoints/step-00000100/manifest.json  sha256, bytes, step, samples consumed, recipe hash, version, time
+    checkpoints/latest, checkpoints/best     names of the newest and the best folder, for people and scripts
 
 The pointers are written last and only help to find a folder: what counts is that its manifest verifies.
 """
@@ -194,7 +194,7 @@ class CheckpointStore:
                 shutil.rmtree(self.path(step))
 
     def rewind(self, step: int) -> None:
-        """Clear what lies beyond the step that a run continues from: torn writes, and checkpoints that failed.
+        """Clear what lies beyond the step that a run continues from: torn writes and failed checkpoints.
 
         Those are renamed to `step-<n>.damaged`, so that they neither count as kept ones nor stand in the way.
         """
@@ -223,7 +223,7 @@ class StoreIO(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write atomically; `path` is `CheckpointStore.path(step)` and `storage_options` the manifest's facts."""
+        """Write atomically: `path` as the store names it, `storage_options` for the manifest."""
         folder = Path(path)
         match = _STEP.fullmatch(folder.name)
         assert match is not None, folder

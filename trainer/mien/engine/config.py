@@ -1,4 +1,4 @@
-"""What a recipe may say about the loop: steps, batches, devices, optimiser, guard, checkpoints and tracking."""
+"""What a recipe may say about the loop: steps, batches, devices, optimiser, guard, checkpoints, tracking."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ScheduleConfig(Config):
 
 
 class GuardConfig(Config):
-    """What to do about a step whose loss or gradient is not finite: skip it on every rank, and stop after a bound."""
+    """When to stop over steps whose loss or gradient is not finite; each is skipped on every rank."""
 
     max_in_a_row: int = Field(default=5, ge=1)
     """Stop the run after this many skipped steps in a row."""
@@ -80,7 +80,7 @@ class EngineConfig(Config):
     precision: Literal["32", "bf16"] = "32"
     """`bf16` computes in mixed bfloat16 with float32 weights."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads a process computes with; None leaves torch's choice. Bitwise repetition needs the same number."""
+    """CPU threads of a process; None leaves torch's choice. Bitwise repetition needs the same number."""
     deterministic: bool | Literal["auto"] = "auto"
     """Ask torch for deterministic kernels; `auto` does so on the CPU, where it is free."""
 
@@ -89,7 +89,7 @@ class EngineConfig(Config):
     clip: float | None = Field(default=1.0, gt=0)
     """Bound of the global gradient norm; None leaves gradients as they are."""
     ema: float | None = Field(default=None, gt=0, lt=1)
-    """Decay of an exponential moving average of the weights, used for validation and export; None keeps none."""
+    """Decay of a moving average of the weights, used for validation and export; None keeps none."""
     guard: GuardConfig = GuardConfig()
 
     log_every: int = Field(default=10, ge=1)
@@ -97,7 +97,7 @@ class EngineConfig(Config):
     val_every: int | None = Field(default=None, ge=1)
     """Steps between validations on `data.val`; None validates only at the end."""
     val_batch: int | None = Field(default=None, ge=1)
-    """Samples a validation batch, over all ranks; None takes one micro batch of training, all ranks together."""
+    """Samples a validation batch, over all ranks; None takes those of a micro batch of all ranks."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints; one more is written at the end and one on a stop signal."""
     keep_last: int = Field(default=2, ge=2)
@@ -135,9 +135,8 @@ class EngineConfig(Config):
         if isinstance(self.devices, int) and isinstance(self.nodes, int):
             share = self.accumulate * self.devices * self.nodes
             if self.global_batch % share:
-                raise ValueError(
-                    f"global_batch {self.global_batch} must be a multiple of accumulate x devices x nodes = {share}"
-                )
+                what = f"global_batch {self.global_batch} must be a multiple of accumulate x devices x nodes"
+                raise ValueError(f"{what} = {share}")
         if self.schedule.warmup > self.max_steps:
             raise ValueError(
                 f"schedule.warmup {self.schedule.warmup} is longer than max_steps {self.max_steps}"
@@ -160,3 +159,8 @@ class TrackingConfig(Config):
     """Groups runs, for instance the seeds of one experiment."""
     tags: tuple[str, ...] = ()
     """Free labels."""
+
+    @field_validator("wandb", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return "off" if value is False else value  # a bare `off` is false in YAML

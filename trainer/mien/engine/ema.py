@@ -12,9 +12,9 @@ from torch import Tensor, nn
 class Ema:
     """Average of a module's trainable parameters, on their devices and in float32.
 
-    The decay of update t is min(decay, (1 + t) / (10 + t)), so that early averages do not hang on to the initial
-    weights (as in TensorFlow's ExponentialMovingAverage). Buffers and frozen parameters are not averaged: they
-    belong to the module as it is.
+    The decay of update t is min(decay, (1 + t) / (10 + t)), so that early averages do not hang on to the
+    initial weights (as in TensorFlow's ExponentialMovingAverage). Buffers and frozen parameters are not
+    averaged: they belong to the module as it is.
 
     Args:
         module: whose weights to average.
@@ -52,7 +52,8 @@ class Ema:
         """Restore what `state_dict` gave."""
         weights = saved["weights"]
         updates = saved["updates"]
-        assert isinstance(weights, dict) and isinstance(updates, int)
+        assert isinstance(weights, dict)
+        assert isinstance(updates, int)
         self.updates = updates
         for name, mean in self._mean.items():
             mean.copy_(weights[name])

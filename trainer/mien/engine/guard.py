@@ -1,4 +1,4 @@
-"""The non-finite guard: a step whose loss or gradient is not finite is skipped on all ranks, logged, and bounded."""
+"""The guard: a step whose loss or gradient is not finite is skipped on all ranks, noted and counted."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ PEAK_FLOPS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L
 class Window:
     """Sums of logged values since the last row.
 
-    Values stay on their device until `mean` is read, so a step does not wait for the device. Values of a step count
-    only after `keep_step`; `drop_step` forgets those of a step that the guard skipped.
+    Values stay on their device until `mean` is read, so a step does not wait for the device. Values of a step
+    count only after `keep_step`; `drop_step` forgets those of a step that the guard skipped.
     """
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Speed:
         self.productive_s += total - data
 
     def row(self) -> dict[str, float]:
-        """Medians over the last steps: samples/s, seconds a step, and seconds of it spent waiting for data."""
+        """Medians over the last steps: samples/s, seconds a step, and seconds of it waiting for data."""
         if not self._recent:
             return {}
         step = statistics.median(total for total, _ in self._recent)

@@ -1,4 +1,4 @@
-"""Every random generator of a process: seed, read, restore. State is plain types, so it loads without pickle."""
+"""Every random generator of a process: seed, read, restore. States are plain types: no pickle needed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils import deterministic
 
 
 def seed(number: int, *, rank: int = 0, step: int = 0) -> None:
@@ -59,6 +60,6 @@ def determinism(wanted: bool) -> None:
     """Ask torch for deterministic kernels, with a warning where there is none."""
     torch.use_deterministic_algorithms(wanted, warn_only=True)
     # Filling every torch.empty with NaN is a debugging aid that costs time and changes no result here.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -139,6 +139,14 @@ class RunFolder:
         """Change keys of `run.json`, atomically."""
         self._write(self.info | changes)
 
+    def freeze(self, recipe: Recipe) -> None:
+        """Replace the frozen recipe by the one that the run is continued with, atomically."""
+        from mien import recipe as recipes
+
+        aside = self.path / ".recipe.yaml.tmp"
+        recipes.save(recipe, aside)
+        os.replace(aside, self.path / "recipe.yaml")
+
     def begin_session(self) -> None:
         """Note that a process starts to work on the run."""
         sessions = [*self.info["sessions"], {"start": time.time()}]

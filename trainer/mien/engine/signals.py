@@ -12,9 +12,10 @@ SIGTERM            `scancel`, a service manager, a person          nothing      
 SIGINT             Ctrl-C                                          nothing                      130
 =================  ==============================================  ===========================  ============
 
-Outside Slurm every signal saves and leaves with 128 + its number. On SIGTERM Slurm is asked for the state of the job:
-only one that still runs and has a time of pre-emption is requeued here, so a cancelled job stays cancelled. Requeueing
-happens at most once, from rank 0. Send signals to every task (no `B:` in `--signal`); one that gets it is enough.
+Outside Slurm every signal saves and leaves with 128 + its number. On SIGTERM Slurm is asked for the state of
+the job: only one that still runs and has a time of pre-emption is requeued here, so a cancelled job stays
+cancelled. Requeueing happens at most once, from rank 0. Send signals to every task (no `B:` in `--signal`);
+one that gets it is enough.
 """
 
 from __future__ import annotations
@@ -61,9 +62,10 @@ class Stopped(SystemExit):
 class StopSignals:
     """Handlers that only note the signal.
 
-    A second SIGINT ends the process at once. The first signal also starts a watchdog outside the interpreter: if the
-    save is not done in time, it prints where every thread stands and ends the process. Forked children, such as loader
-    workers, ignore the signals, so that a signal to the whole process group leaves the loader alive for the save.
+    A second SIGINT ends the process at once. The first signal also starts a watchdog outside the interpreter:
+    if the save is not done in time, it prints where every thread stands and ends the process. Forked
+    children, such as loader workers, ignore the signals, so that a signal to the whole process group leaves
+    the loader alive for the save.
 
     Args:
         names: signals to take.

@@ -113,12 +113,13 @@ def _open_wandb(folder: RunFolder, recipe: Recipe) -> Any | None:
             name=f"{recipe.name}/{info['id']}",
             id=info["wandb_id"],
             resume="allow" if chosen == "online" else None,
-            mode=chosen,
+            mode="online" if chosen == "online" else "offline",
             dir=str(folder.path),
             config={**recipe.dump(), "recipe_hash": recipe.hash, "code_version": info["code_version"]},
             settings=settings,
         )
-        # A step axis of our own: after a restart the tracker's internal counter may be ahead of the restored step.
+        # A step axis of our own: after a restart the tracker's internal counter may be ahead of the restored
+        # step.
         run.define_metric("step")
         run.define_metric("*", step_metric="step")
         return run

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from mien.recipe import Recipe
 
 Batch = dict[str, Any]
-"""A collated micro batch: tensors with the batch first, always with `valid`, `index` and `uid` (see `mien.data`)."""
+"""A collated micro batch: tensors, batch first; always with `valid`, `index` and `uid` (see `mien.data`)."""
 
 
 class SystemModule(LightningModule, ABC):
-    """A system in training. Subclasses build their networks in `__init__` and implement `loss` and `param_groups`.
+    """A system in training. Subclasses build networks in `__init__` and implement `loss` and `param_groups`.
 
-    The engine calls `attach` before the first step; without it (in a unit test, say) the module is an ordinary
-    LightningModule and `loss` can be called directly.
+    The engine calls `attach` before the first step; without it (in a unit test, say) the module is an
+    ordinary LightningModule and `loss` can be called directly.
 
     Args:
         recipe: the run's recipe; `recipe.model` and `recipe.objective` hold the system's own sections.
@@ -56,8 +56,8 @@ class SystemModule(LightningModule, ABC):
             step: steps done so far; schedules depend on it.
 
         Returns:
-            A 0-d loss whose mean over micro batches and ranks is the loss of the global batch, and 0-d logs that are
-            averaged the same way. `loss` is added to the logs by the engine.
+            A 0-d loss whose mean over micro batches and ranks is the loss of the global batch, and 0-d logs
+            that are averaged the same way. `loss` is added to the logs by the engine.
         """
 
     @abstractmethod
@@ -65,11 +65,14 @@ class SystemModule(LightningModule, ABC):
         """Groups for AdamW: `params`, and optionally `lr_scale` and `weight_decay`."""
 
     def after_step(self) -> None:
-        """Clamp what must stay in range; called without gradient after each optimiser step that was not skipped."""
+        """Clamp what must stay in range; called without gradient after each step that was not skipped."""
 
     @torch.no_grad()
     def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
-        """Means over the valid samples of a validation batch; by default the loss and its logs."""
+        """What to log of a validation batch; by default the loss and its logs.
+
+        As with `loss`, the mean over ranks is the value of the ranks' batches taken as one.
+        """
         loss, logs = self.loss(batch, step)
         return {"loss": loss, **logs}
 

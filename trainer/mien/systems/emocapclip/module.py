@@ -13,7 +13,8 @@ from mien.systems.base import Batch, SystemModule
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.load import start_from
 from mien.systems.emocapclip.model import EmoCapCLIP
-from mien.systems.emocapclip.objective import Encoded, Objective, text_keys
+from mien.systems.emocapclip.objective import Encoded, Objective, text_keys, world_group
+from mien_kernels import gather_rows
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
@@ -104,11 +105,10 @@ class EmoCapModule(SystemModule):
         level = "g" if self.levels.global_weight else "s"
         live = batch["valid"] & batch[f"has_{level}"]
         text = encoded.global_ if level == "g" else encoded.summary
-        return {
-            "loss": loss,
-            **logs,
-            **recall(encoded.image[live], text[live], text_keys(batch[f"tok_{level}"])[live]),
-        }
+        image, keys = encoded.image, text_keys(batch[f"tok_{level}"])
+        if group := world_group():  # among the batches of all ranks, so that their number changes nothing
+            image, text, keys, live = (gather_rows(part, group) for part in (image, text, keys, live))
+        return {"loss": loss, **logs, **recall(image[live], text[live], keys[live])}
 
 
 def recall(image: Tensor, text: Tensor, keys: Tensor) -> dict[str, Tensor | float]:

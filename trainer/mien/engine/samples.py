@@ -1,0 +1,57 @@
+"""The log of samples: which one was used when, so that it can be shown that none is missed or seen twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mien.engine.config import EngineConfig
+
+HEADER = "step,position,epoch,index,uid\n"
+
+
+class SampleLog:
+    """`samples-rank<r>.csv`: a row a sample.
+
+    `step` counts from 1 (the step that the sample was used in), `position` is its place in the endless
+    stream, `epoch` and `index` follow from the position and the set, `uid` is the sample's own. A damaged
+    sample has index and uid -1.
+
+    Args:
+        path: the file; appended to.
+        engine: batch sizes.
+        size: samples in the set.
+        rank: this process.
+        world: processes.
+    """
+
+    def __init__(self, path: Path, engine: EngineConfig, size: int, rank: int, world: int) -> None:
+        self.path = path
+        self._size = size
+        self._global = engine.global_batch
+        self._micro = engine.global_batch // engine.accumulate
+        self._local = self._micro // world
+        self._rank = rank
+        self._rows: list[str] = []
+        if not path.is_file():
+            path.write_text(HEADER, encoding="utf-8")
+
+    def note(self, step: int, micro: int, batch: dict[str, Any]) -> None:
+        """Note a micro batch.
+
+        Args:
+            step: steps done before it.
+            micro: its number within the step.
+            batch: with `index` and `uid`.
+        """
+        start = step * self._global + micro * self._micro + self._rank * self._local
+        pairs = zip(batch["index"].tolist(), batch["uid"].tolist(), strict=True)
+        for position, (index, uid) in enumerate(pairs, start):
+            self._rows.append(f"{step + 1},{position},{position // self._size},{index},{uid}\n")
+
+    def flush(self) -> None:
+        """Write what was noted; call it before a checkpoint, whose steps must all be in the file."""
+        if self._rows:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(self._rows)
+            self._rows = []

@@ -1,0 +1,237 @@
+"""Train a recipe from its first step, or from where its newest run stands."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from lightning.pytorch import Trainer
+
+from mien import systems
+from mien.data.quarantine import Quarantine
+from mien.data.reader import ShardSet
+from mien.data.stream import EvalStream, Stream
+from mien.engine import resume as resuming
+from mien.engine import rng, trainer
+from mien.engine.agree import Agreement
+from mien.engine.callback import Conductor
+from mien.engine.launch import LocalDDP
+from mien.engine.meters import TimedStream
+from mien.engine.rundir import RunFolder
+from mien.engine.signals import Stopped, StopSignals, leave
+from mien.engine.trainer import Shape
+from mien.engine.validation import Validation
+from mien.errors import MienError, RunError
+
+if TYPE_CHECKING:
+    from mien.recipe import Recipe
+
+log = logging.getLogger("mien.engine")
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What rank 0 decides and every rank follows."""
+
+    folder: str
+    step: int
+    checkpoint: str | None
+
+
+def train(recipe: Recipe, *, resume: bool = False) -> Path:
+    """Train a recipe.
+
+    Args:
+        recipe: what to train.
+        resume: continue the newest run of this recipe under `run.root`; start one if there is none. A run
+            that is already as long as `engine.max_steps` is left as it is.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        RunError: if the surroundings do not fit the recipe, the run may not be continued with it, or the
+            guard stops.
+        DataError: if a set cannot be used.
+        Stopped: a SystemExit, after a stop signal and a save.
+    """
+    if recipe.data.train is None:
+        raise RunError("nothing to train on", where="data.train", fix="set data.train.shards")
+    shape = trainer.resolve(recipe.engine)
+    shards = ShardSet(recipe.data.train.shards)
+    held_out = ShardSet(recipe.data.val.shards) if recipe.data.val else None
+    signals = StopSignals(recipe.engine.signals, recipe.engine.grace_s)
+    signals.install()
+    try:
+        loop = trainer.make(recipe.engine, shape)
+        session = _Session(recipe, resume, shape, loop, shards, held_out, signals)
+        # Lightning starts the other local processes inside `launch`; from there on every rank is here.
+        launcher = loop.strategy.launcher
+        return session.run() if launcher is None else launcher.launch(session.run, trainer=loop)
+    finally:
+        signals.release()
+
+
+class _Session:
+    """One process's work on a run, from the agreement where to begin to the exit code."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        resume: bool,
+        shape: Shape,
+        loop: Trainer,
+        shards: ShardSet,
+        held_out: ShardSet | None,
+        signals: StopSignals,
+    ) -> None:
+        self.recipe = recipe
+        self.resume = resume
+        self.shape = shape
+        self.loop = loop
+        self.shards = shards
+        self.held_out = held_out
+        self.signals = signals
+
+    def run(self) -> Path:
+        """Train; on every rank at once."""
+        self._settle()
+        self.loop.strategy.setup_environment()  # joins the ranks; Lightning would do so later, inside `fit`
+        self.agreement = Agreement()
+        start = self._start()
+        self.folder = RunFolder(Path(start.folder))
+        if start.step >= self.recipe.engine.max_steps:
+            log.info("nothing left to do: %s has %d steps", start.folder, start.step)
+            return self.folder.path
+        return self._train(start)
+
+    def _settle(self) -> None:
+        """Threads and determinism of this process."""
+        engine = self.recipe.engine
+        if engine.threads is not None:
+            torch.set_num_threads(engine.threads)
+        wanted = engine.deterministic
+        rng.determinism(self.shape.accelerator == "cpu" if wanted == "auto" else wanted)
+
+    def _start(self) -> _Start:
+        """Rank 0 finds or makes the run; a reason why it cannot is every rank's."""
+        found: _Start | MienError | None = None
+        if self.agreement.rank == 0:
+            try:
+                found = self._prepare()
+            except MienError as error:
+                found = error
+        found = self.agreement.share(found)
+        if isinstance(found, MienError):
+            if self.agreement.rank == 0:
+                raise found
+            raise SystemExit(2)  # said once, by rank 0
+        assert found is not None
+        return found
+
+    def _prepare(self) -> _Start:
+        folder = RunFolder.newest(self.recipe) if self.resume else None
+        if folder is None:
+            folder = RunFolder.create(self.recipe)
+            folder.update(train_sha=self.shards.sha)
+            checkpoint = None
+        else:
+            resuming.check(folder, self.recipe, self.shards.sha)
+            checkpoint = folder.store.newest_valid()
+            if checkpoint is not None and checkpoint.step >= self.recipe.engine.max_steps:
+                return _Start(str(folder.path), checkpoint.step, None)
+            resuming.rewind(folder, checkpoint)
+            folder.freeze(self.recipe)
+        folder.begin_session()
+        if checkpoint is None:
+            return _Start(str(folder.path), 0, None)
+        return _Start(str(folder.path), checkpoint.step, str(checkpoint.path))
+
+    def _train(self, start: _Start) -> Path:
+        first = self.agreement.rank == 0
+        conductor: Conductor | None = None
+        state = "failed"
+        try:
+            rng.seed(self.recipe.seed)
+            module = systems.get(self.recipe.system).build(self.recipe)
+            if isinstance(self.loop.strategy, LocalDDP):
+                self.loop.strategy.find_unused(module.unused_parameters)
+            stream = TimedStream(self._stream(start))
+            conductor = Conductor(
+                self.recipe,
+                self.folder,
+                self.agreement,
+                self.signals,
+                stream,
+                len(self.shards),
+                self._validation(),
+                start.step,
+            )
+            self.loop.callbacks.append(conductor)  # type: ignore[attr-defined]
+            self.loop.fit(module, train_dataloaders=stream, ckpt_path=start.checkpoint)
+            state = "stopped" if conductor.stopped_by else "finished"
+        finally:
+            if conductor is not None:
+                conductor.close(int(state == "failed"))
+            if first:
+                self.folder.end_session(state)
+        if conductor.stopped_by:
+            self._leave(conductor.stopped_by, conductor.step)
+        return self.folder.path
+
+    def _leave(self, signum: int, step: int) -> None:
+        """Requeue where that is due, and end every rank with the same code.
+
+        Raises:
+            Stopped: always.
+        """
+        requeued, code = self.agreement.share(leave(signum) if self.agreement.rank == 0 else None)
+        raise Stopped(signum, self.folder.path, step, requeued, code)
+
+    def _stream(self, start: _Start) -> Stream:
+        """Endless, for Lightning counts the batches of a finite one from the start of the run."""
+        recipe, system = self.recipe, systems.get(self.recipe.system)
+        return Stream(
+            self.shards,
+            system.transform(recipe, "train"),
+            system.collate(recipe),
+            seed=recipe.seed,
+            global_batch=recipe.engine.global_batch,
+            accumulate=recipe.engine.accumulate,
+            rank=self.agreement.rank,
+            world=self.agreement.world,
+            start=start.step * recipe.engine.global_batch,
+            workers=recipe.data.workers,
+            prefetch=recipe.data.prefetch,
+            shuffle_block=recipe.data.shuffle_block,
+            quarantine=self._quarantine(self.shards),
+            pin=self.shape.accelerator == "cuda",
+        )
+
+    def _validation(self) -> Validation | None:
+        recipe, system, world = self.recipe, systems.get(self.recipe.system), self.agreement.world
+        if self.held_out is None:
+            return None
+        batch = recipe.engine.val_batch or recipe.engine.global_batch // recipe.engine.accumulate
+        batches = EvalStream(
+            self.held_out,
+            system.transform(recipe, "val"),
+            system.collate(recipe),
+            batch=math.ceil(batch / world),
+            rank=self.agreement.rank,
+            world=world,
+            workers=min(recipe.data.workers, 1),
+            prefetch=recipe.data.prefetch,
+            seed=recipe.seed,
+            quarantine=self._quarantine(self.held_out),
+            pin=self.shape.accelerator == "cuda",
+        )
+        return Validation(batches, self.agreement)
+
+    def _quarantine(self, shards: ShardSet) -> Quarantine:
+        ledger, share = self.folder.path / "quarantine.jsonl", self.recipe.data.quarantine_fraction
+        return Quarantine(ledger, sha=shards.sha, size=len(shards), fraction=share)
