@@ -1,7 +1,8 @@
 """`index.json`: what a set of shards holds, with a checksum per shard and the byte offset of each sample.
 
     {"format": 1, "schema": "emocap/1", "samples": 6000,
-     "shards": [{"file": "shard-00000.tar", "samples": 2500, "bytes": ..., "sha256": "...", "offsets": [0, ...]}, ...]}
+     "shards": [{"file": "shard-00000.tar", "samples": 2500, "bytes": ..., "sha256": "...",
+                 "offsets": [0, ...]}, ...]}
 
 `offsets` has one entry more than there are samples: the last is where the tar's end marker begins.
 """
@@ -67,7 +68,7 @@ class Index:
 
     @property
     def sha(self) -> str:
-        """SHA-256 (hex) that stands for the content of the set: schema and the checksums of its shards in order."""
+        """SHA-256 (hex) that stands for the content of the set: its schema and shards in order."""
         text = "\n".join([self.schema, *(shard.sha256 for shard in self.shards)])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -169,8 +170,8 @@ def build(folder: Path, schema: str | None = None) -> Index:
         schema: a key of `SCHEMAS`; if None, the richest schema that the first sample fits.
 
     Raises:
-        DataError: for a folder without tars, a tar that is damaged or holds more than plain files, or a first sample
-            that fits no schema.
+        DataError: for a folder without tars, a tar that is damaged or holds more than plain files, or a first
+            sample that fits no schema.
     """
     shards = []
     files = sorted(folder.glob("*.tar"))
@@ -222,8 +223,7 @@ def _scan(path: Path) -> Shard:
         for _, members in samples_of(path, file, size, strict=True):
             starts.append(members[0].start)
             end = members[-1].end
-        file.seek(0)
-        sha = hashlib.file_digest(file, "sha256").hexdigest()
+        sha = sha256_of(file)
     return Shard(path.name, size, sha, np.array([*starts, end], dtype=np.int64))
 
 
@@ -241,6 +241,15 @@ def _sniff(path: Path, shard: Shard) -> str:
         else:
             return schema
     raise DataError(f"the first sample fits no schema ({reason})", where=where, fix="see `mien data pack`")
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """SHA-256 (hex) of a whole file, wherever it stands."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

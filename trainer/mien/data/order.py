@@ -1,8 +1,9 @@
 """The order of samples: pure functions of (seed, epoch, set), the same on any number of ranks and workers.
 
-An epoch permutes the shards, cuts that list into blocks of `shuffle_block` shards, and shuffles the samples within
-each block. Epochs follow each other without a gap: global position g is sample g mod N of epoch g div N. Global batch k
-is the positions [k G, (k+1) G) from the start on; micro-step a takes its a-th part, rank r the r-th part of that.
+An epoch permutes the shards, cuts that list into blocks of `shuffle_block` shards, and shuffles the samples
+within each block. Epochs follow each other without a gap: global position g is sample g mod N of epoch g div
+N. Global batch k is the positions [k G, (k+1) G) from the start on; micro-step a takes its a-th part, rank r
+the r-th part of that.
 
 Random bits are Philox-4x64 (Salmon et al. 2011), whose output numpy guarantees across versions, keyed by the
 seed and the epoch; shuffles sort raw bits, so they depend on nothing else in numpy.
@@ -138,7 +139,7 @@ def _key(purpose: int, seed: int, epoch: int) -> NDArray[np.uint64]:
 
 
 class SampleRandom:
-    """Random generators keyed by (seed, epoch, sample index); one generator is re-keyed, which takes a microsecond."""
+    """Random generators keyed by (seed, epoch, sample index): one is re-keyed, in a microsecond."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -184,7 +185,7 @@ class Share:
         return self.global_batch // (self.accumulate * self.world)
 
     def spans(self, start: int, steps: int | None) -> Iterator[tuple[int, int]]:
-        """Global positions [first, last) of each micro-batch of this rank, step after step, from `start` on."""
+        """Global positions [first, last) of this rank's micro-batches, step after step, from `start` on."""
         step = 0
         while steps is None or step < steps:
             for part in range(self.accumulate):

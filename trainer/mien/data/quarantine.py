@@ -1,4 +1,4 @@
-"""Damaged samples: each one is written to a ledger with its reason, counted, and fatal only beyond a stated share."""
+"""Damaged samples: each is written to a ledger with its reason, counted, and fatal beyond a stated share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mien.errors import DataError
 
@@ -24,8 +25,8 @@ class Fault:
 class Quarantine:
     """The ledger of one set in one run; every rank appends to the same file, a line at a time.
 
-    Lines of other ranks and of the run before a restart count too, and no sample is written twice by a process. Only
-    the main process of a rank records: workers hand their faults over with the batch.
+    Lines of other ranks and of the run before a restart count too, and no sample is written twice by a
+    process. Only the main process of a rank records: workers hand their faults over with the batch.
 
     Args:
         ledger: JSON-lines file, created with its first entry; None keeps the record in memory only.
@@ -54,15 +55,17 @@ class Quarantine:
         Raises:
             DataError: if more than `fraction` of the set is damaged; names the ledger.
         """
-        new = {fault.index: fault for fault in faults if fault.index not in self._known}
-        if not new:
+        found = {fault.index: fault for fault in faults}
+        if not found:
             return
-        self._known.update(new)
-        if self.ledger is not None:
-            self._append(new.values())
+        new = [fault for index, fault in found.items() if index not in self._known]
+        self._known.update(found)
+        if self.ledger is not None and new:
+            self._append(new)
             self._catch_up()
+        # Also where nothing is new: a run that stopped for its damage must not get past it by starting again.
         if self.count > self.fraction * self.size:
-            first = next(iter(new.values()))
+            first = next(iter(found.values()))
             raise DataError(
                 f"{self.count} of {self.size} samples are damaged, more than {self.fraction:.3g} of the set "
                 f"(the newest: {first.shard}: {first.reason})",
@@ -74,8 +77,11 @@ class Quarantine:
         lines = "".join(json.dumps({"set": self.sha[:16], **asdict(fault)}) + "\n" for fault in faults)
         assert self.ledger is not None
         self.ledger.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = os.open(self.ledger, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                lines = "\n" + lines  # a crash in the middle of a write left a torn line: do not add to it
             os.write(handle, lines.encode())  # one write in append mode: ranks do not tear each other's lines
         finally:
             os.close(handle)
@@ -91,18 +97,14 @@ class Quarantine:
                     break
                 self._read += len(line)
                 entry = _entry(line)
-                if (
-                    entry is not None
-                    and entry.get("set") == self.sha[:16]
-                    and isinstance(entry.get("index"), int)
-                ):
+                if entry.get("set") == self.sha[:16] and isinstance(entry.get("index"), int):
                     self._known.add(entry["index"])
 
 
-def _entry(line: bytes) -> dict[str, object] | None:
-    """A ledger line; None for one torn by a crash in the middle of a write."""
+def _entry(line: bytes) -> dict[str, Any]:
+    """A ledger line; empty for one torn by a crash in the middle of a write."""
     try:
         entry = json.loads(line)
     except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
+        return {}
+    return entry if isinstance(entry, dict) else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mien.data import index as index_file
-from mien.data.schema import Members, Record, image_member, parse_json
+from mien.data.schema import Members, Record, image_member, parse_json, validate
 from mien.data.tar import split_name, walk
 from mien.errors import DataError
 
@@ -26,14 +26,18 @@ class Sample:
         index: position in the set, from 0.
         key: name in the tar, unique in the set.
         members: bytes by extension.
-        where: shard and key, for messages.
+        shard: file name of its shard.
+        schema: what it has to fit, a key of `mien.data.schema.SCHEMAS`; None: any JSON object will do.
     """
 
-    def __init__(self, index: int, key: str, members: dict[str, bytes], shard: str) -> None:
+    def __init__(
+        self, index: int, key: str, members: dict[str, bytes], shard: str, schema: str | None = None
+    ) -> None:
         self.index = index
         self.key = key
         self.members: Members = members
         self.shard = shard
+        self.schema = schema
 
     @property
     def where(self) -> str:
@@ -42,11 +46,13 @@ class Sample:
 
     @cached_property
     def record(self) -> Record:
-        """The JSON record, parsed at first use.
+        """The JSON record, parsed and checked at first use: what the schema promises is there.
 
         Raises:
-            DataError: if it is absent or not a JSON object in UTF-8.
+            DataError: if it is absent or not a JSON object in UTF-8, or the sample does not fit its schema.
         """
+        if self.schema is not None:
+            return validate(self.schema, self.members, self.where)
         return parse_json(self.members.get("json"), self.where)
 
     @property
@@ -65,8 +71,8 @@ class Sample:
 class LocalFiles:
     """Byte ranges of the files of a local folder; keeps at most `limit` files open.
 
-    This is the seam for remote sets: whatever has `size` and `read` can stand here. Safe across fork, because `pread`
-    shares no file position, and across pickling, which leaves the open files behind.
+    This is the seam for remote sets: whatever has `size` and `read` can stand here. Safe across fork, because
+    `pread` shares no file position, and across pickling, which leaves the open files behind.
     """
 
     def __init__(self, folder: Path, limit: int = 64) -> None:
@@ -192,7 +198,7 @@ class ShardSet:
         if not members:
             where = f"{self.folder / file}: sample {index} at byte {int(self._starts[index])}"
             raise DataError("no sample there", where=where, fix=_MEND)
-        return Sample(index, key, members, file)
+        return Sample(index, key, members, file, self.schema)
 
-    def __iter__(self) -> Iterable[Sample]:
+    def __iter__(self) -> Iterator[Sample]:
         return (self.read(index) for index in range(len(self)))

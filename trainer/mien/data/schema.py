@@ -1,7 +1,7 @@
-"""What a sample holds: schema names and versions, required members and JSON keys, and the check of one sample.
+"""What a sample holds: schema names and versions, required members and JSON keys, the check of one sample.
 
-Members follow the emocapclip spec, section 2: an image and a UTF-8 JSON record. Both schemas carry `uid` (int64),
-`label` (class) and `group` (person); `emocap/1` adds captions.
+Members follow the emocapclip spec, section 2: an image and a UTF-8 JSON record. Both schemas carry `uid`
+(int64), `label` (class) and `group` (person); `emocap/1` adds captions.
 """
 
 from __future__ import annotations

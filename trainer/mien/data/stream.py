@@ -1,8 +1,8 @@
 """The stream of training micro-batches and the stream of evaluation batches of one rank.
 
-The order is `mien.data.order`; loading is torch's DataLoader, whose workers get requests (epochs and indices of one
-micro-batch) from the main process and return collated batches in the order asked. Nothing about the content depends
-on workers, prefetch or world size, and the only state is the number of samples consumed.
+The order is `mien.data.order`; loading is torch's DataLoader, whose workers get requests (epochs and indices
+of one micro-batch) from the main process and return collated batches in the order asked. Nothing about the
+content depends on workers, prefetch or world size, and the only state is the number of samples consumed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mien.data.order import Indices, Order, Position, SampleRandom, Share
@@ -28,7 +27,7 @@ from mien.errors import DataError
 Item = dict[str, Any]
 Batch = dict[str, Any]
 Transform = Callable[[Sample, np.random.Generator, int], Item]
-"""(sample, rng, epoch) -> item; the rng is valid during the call only. Raises DataError for a damaged sample."""
+"""(sample, rng, epoch) -> item; the rng is valid during the call. Raises DataError for a damaged sample."""
 Collate = Callable[[list[Item | None]], Batch]
 """Items of a micro-batch, None in place of a damaged sample -> tensors with the same first size."""
 
@@ -99,7 +98,8 @@ class _Loop:
             prefetch_factor=prefetch if workers else None,
             persistent_workers=workers > 0,
             worker_init_fn=_quiet_signals if workers else None,
-            generator=torch.Generator(),  # else each pass draws from the global generator, and resume is not exact
+            # Its own: else each pass draws from the global generator, and resume is not exact.
+            generator=torch.Generator(),
         )
 
     def __iter__(self) -> Iterator[_Loaded]:
@@ -109,9 +109,9 @@ class _Loop:
 class Stream:
     """Endless (or `steps` long) training micro-batches of this rank, each a dict of tensors.
 
-    Epochs follow each other without a gap, a batch may straddle two. Every batch has, beside what `collate` makes:
-    `valid` bool [B] (False: a damaged sample), `index` int64 [B] (position in the set, -1 where not valid) and
-    `epoch` int64 [B]. Iterating again starts again at `start`.
+    Epochs follow each other without a gap, a batch may straddle two. Every batch has, beside what `collate`
+    makes: `valid` bool [B] (False: a damaged sample), `index` int64 [B] (position in the set, -1 where not
+    valid) and `epoch` int64 [B]. Iterating again starts again at `start`.
 
     Args:
         shards: the set.
@@ -131,7 +131,8 @@ class Stream:
         pin: copy batches to page-locked memory (CUDA).
 
     Raises:
-        DataError: at construction for a batch that does not divide; while iterating, beyond the quarantine's share.
+        DataError: at construction for a batch that does not divide; while iterating, beyond the quarantine's
+            share.
     """
 
     def __init__(
@@ -191,9 +192,10 @@ class _TrainRequests:
 class EvalStream:
     """Every sample of a set once, in index order, in equal batches on every rank.
 
-    Batch b of all ranks together is samples [b B W, (b + 1) B W), rank r has the r-th part. Rows that only fill the
-    last batches repeat the last sample with `valid` False and `index` -1, so every rank has the same number of
-    batches. The rng of `transform` is keyed by (seed, 0, sample). Can be iterated again; workers stay.
+    Batch b of all ranks together is samples [b B W, (b + 1) B W), rank r has the r-th part. Rows that only
+    fill the last batches repeat the last sample with `valid` False and `index` -1, so every rank has the same
+    number of batches. The rng of `transform` is keyed by (seed, 0, sample). Can be iterated again; workers
+    stay.
 
     Args:
         shards: the set.
@@ -260,54 +262,21 @@ class _EvalRequests:
             yield _Request(np.zeros_like(rows), np.minimum(rows, size - 1), rows < size)
 
 
-def collate_plain(items: list[Item | None]) -> Batch:
-    """Stack items key by key: tensors and arrays of one shape, numbers; texts and the rest become lists.
-
-    The row of a None is zero (None in a list). Numbers become int64, float32 or bool. Images uint8 [3, H, W] end as
-    [B, 3, H, W] stored channels last.
-
-    Raises:
-        DataError: if every item is None, for then no shape is known.
-    """
-    template = next((item for item in items if item is not None), None)
-    if template is None:
-        raise DataError(
-            "no readable sample in a whole micro-batch", where="data", fix="run `mien data check`"
-        )
-    filled = [item or {} for item in items]
-    return {key: _column([item.get(key) for item in filled], value) for key, value in template.items()}
-
-
-def _column(values: list[Any], template: Any) -> Any:
-    if isinstance(template, np.ndarray):
-        template = torch.from_numpy(template)
-        values = [None if value is None else torch.from_numpy(value) for value in values]
-    if isinstance(template, Tensor):
-        rows = [torch.zeros_like(template) if value is None else value for value in values]
-        if template.ndim == 3 and template.dtype == torch.uint8:
-            return torch.stack([row.permute(1, 2, 0) for row in rows]).permute(0, 3, 1, 2)
-        return torch.stack(rows)
-    kinds: dict[type, torch.dtype] = {bool: torch.bool, int: torch.int64, float: torch.float32}
-    if type(template) in kinds:
-        return torch.tensor([value or 0 for value in values], dtype=kinds[type(template)])
-    return values
-
-
 def _open(loaded: _Loaded) -> Batch:
     if loaded.batch is None:
         raise loaded.fatal or AssertionError("a load without batch and error")
     return loaded.batch
 
 
-def _same(loaded: _Loaded) -> _Loaded:
+def _same(loaded: Any) -> Any:
     return loaded
 
 
 def _quiet_signals(worker: int) -> None:
-    """A cluster signals every process of a job before pre-emption; loading must go on until the main process stops it.
+    """Let loading go on until the main process stops it, though a cluster signals every process of a job.
 
-    So workers ignore what the main process acts on. SIGTERM is ignored once: the second is the loader's own, sent to
-    a worker that did not end in time.
+    Workers ignore what the main process acts on. SIGTERM is ignored once: the second is the loader's own,
+    sent to a worker that did not end in time.
     """
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)

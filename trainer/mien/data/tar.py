@@ -1,6 +1,7 @@
 """The part of the tar format that WebDataset shards use, read from bytes: regular members, nothing else.
 
-Nothing is ever extracted to disk. Links, devices, folders with data and members beyond `MAX_MEMBER` are refused.
+Nothing is ever extracted to disk. Links, devices, folders with data and members beyond `MAX_MEMBER` are
+refused. Names that lead out of the folder are refused too, for the sake of those who unpack with other tools.
 Long names (pax `x`, GNU `L` headers) are understood, since Python's tarfile and webdataset write them.
 """
 
@@ -23,7 +24,7 @@ _END = bytes(BLOCK)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A regular file in a tar: its name, first header block, and where its data lies (bytes from the start)."""
+    """A regular file in a tar: name, first header block, and where its data lies (in bytes)."""
 
     name: str
     start: int
@@ -60,7 +61,7 @@ def walk(
         strict: also verify each header's checksum.
 
     Raises:
-        DataError: with the offset, where the bytes are no header, are cut short, or hold more than plain files.
+        DataError: with the offset, where the bytes are no header, are cut short, or more than plain files.
     """
     position, first, long_name = start, None, None
     while position + BLOCK <= stop:
@@ -77,7 +78,7 @@ def walk(
             long_name = _long_name(kind, read(data, size)) or long_name
             first = begin
         elif kind in b"0\0":
-            yield Member(long_name or _name(header), begin, data, size)
+            yield Member(_tame(long_name or _name(header)), begin, data, size)
             long_name = None
         elif kind not in b"g5":
             name = long_name or _name(header)
@@ -106,6 +107,15 @@ def _sum_fits(header: bytes) -> bool:
     return stated.isdigit() and int(stated, 8) == sum(header[:148]) + 256 + sum(header[156:])
 
 
+def _tame(name: str) -> str:
+    """The name itself, if it is safe to print and to unpack with other tools."""
+    if name.startswith("/") or (".." in name and ".." in name.split("/")):
+        raise DataError(f"member {name!r} leads out of the folder", fix="write the shard again")
+    if not name.isprintable():
+        raise DataError(f"member {name!r} has control characters in its name", fix="write the shard again")
+    return name
+
+
 def _name(header: bytes) -> str:
     name = header[:100].rstrip(b"\0")
     if header[345] and header[257:263] == b"ustar\0":
@@ -114,7 +124,7 @@ def _name(header: bytes) -> str:
 
 
 def _long_name(kind: bytes, data: bytes) -> str | None:
-    """Name in a GNU `L` header or in the `path` record of a pax header; None where a pax header has no path."""
+    """Name in a GNU `L` header or the `path` of a pax header; None where a pax header has no path."""
     if kind == b"L":
         return data.rstrip(b"\0").decode("utf-8", "replace")
     while data:

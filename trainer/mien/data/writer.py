@@ -24,10 +24,11 @@ _END = bytes(2 * BLOCK)
 
 
 class ShardWriter:
-    """Writes samples into `out/shard-00000.tar`, ... and, on leaving the `with` block without an error, the index.
+    """Writes `out/shard-00000.tar`, ... and, on leaving the `with` block without an error, the index.
 
-    The same samples give the same bytes: members are sorted, times and owners are zero. A shard appears under its
-    name only when complete; without `index.json` the folder is not a set, so a broken run is never mistaken for one.
+    The same samples give the same bytes: members are sorted, times and owners are zero. A shard appears under
+    its name only when complete; without `index.json` the folder is not a set, so a killed run is never
+    mistaken for one. An error inside the block removes the shards written so far.
 
     Args:
         out: folder, created if absent; must not hold a set or other tars.
@@ -62,6 +63,8 @@ class ShardWriter:
         if kind is not None:
             if self._tar is not None:
                 self._tar.discard()
+            for shard in self._shards:
+                (self.out / shard.file).unlink(missing_ok=True)
             return
         self._close_shard()
         index_file.save(Index(self.schema, tuple(self._shards)), self.out)
