@@ -65,10 +65,10 @@ bench-faces: setup  ## Milliseconds per rendered face
 	$(BIN)/python -m mien.faces.bench
 
 reproduce-ablation: data  ## Five variants, three seeds each: the table of the README
-	$(BIN)/python -m mien.evaluation.reproduce ablation --data $(DATA)
+	$(BIN)/python -m mien.reproduce ablation --data $(DATA)
 
 reproduce-wild: setup  ## Real photographs in PHOTOS (folder with labels.csv): three splits, HOG and a CNN beside it
-	$(BIN)/python -m mien.evaluation.reproduce wild --photos $(PHOTOS)
+	$(BIN)/python -m mien.reproduce wild --photos $(PHOTOS)
 
 clean:  ## Remove the environment and what tools leave behind; data and checkpoints stay
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,75 @@
+"""`python -m mien.reproduce ablation|wild`: the experiments behind the README's tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mien.errors import MienError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Seeds = Annotated[int, typer.Option(help="How many seeds, or splits.")]
+Parallel = Annotated[int, typer.Option(help="Runs that train at the same time.")]
+Threads = Annotated[int, typer.Option(help="CPU threads of each run.")]
+Override = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value for every run; repeat for more.")
+]
+
+
+@app.command(epilog="Example: python -m mien.reproduce ablation --data data/emocap")
+def ablation(
+    data: Annotated[Path, typer.Option(help="Folder with train, val and test, as `make data` makes.")],
+    out: Annotated[Path, typer.Option(help="Runs and the table.")] = Path("checkpoints/reproduce/ablation"),
+    seeds: Seeds = 3,
+    parallel: Parallel = 2,
+    threads: Threads = 1,
+    override: Override = None,
+) -> None:
+    """Which part of EmoCapCLIP helps on synthetic faces: five variants, mean and spread over seeds."""
+    from mien.reproduce.ablation import reproduce
+
+    print(
+        reproduce(data, out, seeds=seeds, parallel=parallel, threads=threads, overrides=tuple(override or ()))
+    )
+
+
+@app.command(
+    epilog="Example: python -m mien.reproduce wild --photos wild_faces --init checkpoints/emocapclip/tiny/RUN"
+)
+def wild(
+    photos: Annotated[Path, typer.Option(help="Folder with labels.csv (image, emotion, person) and images.")],
+    init: Annotated[
+        Path | None, typer.Option(help="Run whose towers to start from, beside from scratch.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Sets, runs and the table.")] = Path("checkpoints/reproduce/wild"),
+    seeds: Seeds = 3,
+    parallel: Parallel = 2,
+    threads: Threads = 1,
+    override: Override = None,
+) -> None:
+    """Linear probe on photographs of people never seen, beside HOG and a CNN: mean and spread over splits."""
+    from mien.reproduce.wild import reproduce
+
+    print(
+        reproduce(
+            photos,
+            out,
+            init,
+            splits=seeds,
+            parallel=parallel,
+            threads=threads,
+            overrides=tuple(override or ()),
+        )
+    )
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except MienError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,70 @@
+"""Training runs as processes of their own, some at a time; what is finished is not trained again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from mien.errors import RunError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One `mien train`: recipe file or name, overrides, and the root that belongs to this run alone."""
+
+    recipe: str
+    overrides: tuple[str, ...]
+    root: Path
+
+    def run(self, threads: int) -> Path:
+        """Train or finish the run; its folder.
+
+        Raises:
+            RunError: if training fails; names the log that tells why.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        log = self.root / "train.log"
+        command = [
+            sys.executable, "-m", "mien", "train", self.recipe, "--resume", f"run.root={self.root}",
+            f"engine.threads={threads}", *self.overrides,
+        ]  # fmt: skip
+        environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+        with log.open("w", encoding="utf-8") as errors:
+            done = subprocess.run(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, check=False
+            )
+        if done.returncode:
+            raise RunError(
+                f"training ended with code {done.returncode}", where=log, fix="read the log, then run again"
+            )
+        return Path(done.stdout.strip().splitlines()[-1])
+
+
+def run_all(jobs: Sequence[Job], *, parallel: int, threads: int, what: str) -> list[Path]:
+    """Run folders of the jobs, in their order; at most `parallel` train at once with `threads` CPU threads each.
+
+    Raises:
+        RunError: of the first job that failed, after those under way have ended.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns) as bar, ThreadPoolExecutor(parallel) as pool:
+        task = bar.add_task(what, total=len(jobs))
+
+        def one(job: Job) -> Path:
+            folder = job.run(threads)
+            bar.advance(task)
+            return folder
+
+        waiting = [pool.submit(one, job) for job in jobs]
+        try:
+            return [future.result() for future in waiting]
+        except RunError:
+            pool.shutdown(cancel_futures=True)
+            raise
