@@ -9,7 +9,7 @@ import numpy as np
 
 from mien.faces import head_actions, head_features, head_inside
 from mien.faces.actions import Actions
-from mien.faces.head_hair import hair_piece
+from mien.faces.head_hair import hair_piece, shows_ears
 from mien.faces.head_surface import EYE_CENTRE, EYE_RADIUS, MOUTH_CORNER, MOUTH_LINE, build_grid
 from mien.faces.person import Person
 from mien.faces.rig import PARTS, Surface
@@ -126,7 +126,9 @@ class BuiltinRig:
         edge = skin[self.grid.margin[rim]]
         depth = self.grid.rim[rim]
         side = np.where(self.grid.lower[rim] > 0, -1.0, 1.0)
-        skin[rim] = edge + np.stack([0.0 * depth, 0.06 * side * depth, -0.38 * depth], 1).astype(np.float32)
+        # The inside curls past the other lip, so that no gap shows where closed lips differ in depth.
+        curl = np.where(depth == 1, -0.05, 0.06) * side
+        skin[rim] = edge + np.stack([0.0 * depth, curl, -0.38 * depth], 1).astype(np.float32)
 
     def _build_body(self, shape: bytes, hair_style: str) -> _Body:
         coefficients = np.frombuffer(shape, np.float32)[: len(self.modes)]
@@ -139,8 +141,8 @@ class BuiltinRig:
         root = int(np.argmin(np.hypot(self.grid.chart[:, 0] - 9.2, self.grid.chart[:, 1] - 1.6)))
         other = int(np.argmin(np.hypot(self.grid.chart[:, 0] + 9.2, self.grid.chart[:, 1] - 1.6)))
         balls = [p.vertices + c for p, c in zip(self._pieces[:2], eyes)]
-        inner = [p for p in self._pieces[2:]]
-        ears = [head_inside.ear(1), head_inside.ear(-1)]
+        inner = self._pieces[2:]
+        ears = [head_inside.ear(1), head_inside.ear(-1)] if shows_ears(hair_style) else []
         hair = hair_piece(hair_style, self.grid, skin)
         all_pieces = [*self._pieces[:2], *inner, *ears, *([hair] if hair else [])]
         fixed = [p.vertices + mouth for p in inner]

@@ -70,7 +70,7 @@ def _vector(
 def _brow_eye(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
     s = np.sign(u)
     inner = pair(u, v, (1.4, 6.0), (1.5, 1.15))
-    outer = pair(u, v, (4.9, 5.9), (1.5, 1.15))
+    outer = pair(u, v, (4.4, 5.9), (1.8, 1.15))
     forehead = step(v, 5.4, 6.5) * step(v, 11, 8) * step(np.abs(u), 7, 3)
     lid_fold = pair(u, v, (3.6, 5.0), (1.7, 0.5))
     upper, lower = eye_opening(u)
@@ -108,27 +108,27 @@ def _cheek_nose(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarra
     fold = pair(u, v, (2.2, -0.9), (0.8, 1.1))
     return {
         "6": _vector(
-            -s * 0.18 * crow, 0.62 * cheek + 0.3 * pouch - 0.12 * crow, 0.42 * cheek + 0.25 * pouch, u
+            -s * 0.18 * crow, 0.65 * cheek + 0.35 * pouch - 0.12 * crow, 0.6 * cheek + 0.32 * pouch, u
         ),
         "9": _vector(
             -s * 0.1 * root,
             0.55 * wing
             + 0.4 * bump(u, v, (0, 0.8), (1.3, 1.6)) * 0.6
             - 0.38 * pair(u, v, (1.3, 5.6), (1.3, 0.9))
-            + 0.42 * upper_lip * np.exp(-0.5 * (u / 1.7) ** 2)
+            + 0.34 * upper_lip * np.exp(-0.5 * (u / 1.8) ** 4)
             + 0.3 * pair(u, v, (2.4, 1.2), (1.1, 1.0)),
             0.15 * wing + 0.22 * pair(u, v, (1.0, 2.2), (0.5, 0.9)),
             u,
         ),
         "10": _vector(
             0.0,
-            0.72 * upper_lip * np.exp(-0.5 * ((np.abs(u) - 1.2) / 1.0) ** 2) + 0.35 * fold + 0.25 * wing,
+            0.66 * upper_lip * np.exp(-0.5 * (u / 1.9) ** 4) + 0.35 * fold + 0.25 * wing,
             0.2 * upper_lip + 0.3 * pair(u, v, (2.6, -0.3), (0.9, 0.9)),
             u,
         ),
         "11": _vector(
             s * 0.14 * fold,
-            0.3 * pair(u, v, (2.1, -0.6), (0.8, 0.9)) + 0.16 * upper_lip,
+            0.3 * pair(u, v, (2.1, -0.6), (0.8, 0.9)) + 0.06 * upper_lip,
             -0.28 * pair(u, v, (2.1, -1.3), (0.35, 0.9)) + 0.32 * pair(u, v, (3.1, -0.5), (0.8, 0.9)),
             u,
         ),
@@ -136,51 +136,79 @@ def _cheek_nose(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarra
 
 
 def _lip(u: np.ndarray, v: np.ndarray, grid: Grid, upper: bool) -> np.ndarray:
-    """Weight of the upper (or lower) lip with the skin beside it, 1 on the red of the lip."""
-    across = step(np.abs(u), MOUTH_CORNER + 0.5, MOUTH_CORNER - 0.9)
+    """Weight of the upper (or lower) lip with the skin beside it, 1 on the red of the lip, 0 at the corners."""
+    across = step(np.abs(u), MOUTH_CORNER + 0.05, MOUTH_CORNER - 1.4)
     if upper:
         return across * step(v, -1.0, -2.5) * (grid.lower == 0) * (v < 0)
     return across * step(v, -5.8, -4.3) * (grid.lower > 0)
 
 
+def _pull(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """How far each point follows the lip corners: 1 there, a parabola along the lips, soft beyond."""
+    a, line = np.abs(u), v - MOUTH_LINE
+    along = np.where(
+        a < MOUTH_CORNER, (a / MOUTH_CORNER) ** 1.7, np.exp(-0.5 * ((a - MOUTH_CORNER) / 1.0) ** 2)
+    )
+    return along * np.exp(-0.5 * (line / np.where(line > 0, 1.35, 1.2)) ** 2)
+
+
 def _mouth(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
-    s, a = np.sign(u), np.abs(u)
-    corner = pair(u, v, (MOUTH_CORNER + 0.1, MOUTH_LINE), (1.15, 0.95))
-    up, low = _lip(u, v, grid, True), _lip(u, v, grid, False)
-    lips = np.maximum(up, low)
-    toward = np.clip(a / MOUTH_CORNER, 0, 1.3)
-    chin = bump(u, v, (0, -5.9), (1.7, 1.1))
-    round_ = bump(u, v, (0, -3.4), (2.7, 1.7))
-    line = v - MOUTH_LINE
-    cheek = pair(u, v, (4.3, -1.4), (1.4, 1.4))
+    return {**_corners(u, v, grid), **_lips_and_chin(u, v, grid)}
+
+
+def _corners(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    """Units that pull the corners of the lips."""
+    s = np.sign(u)
+    pull = _pull(u, v)
+    lips = np.maximum(_lip(u, v, grid, True), _lip(u, v, grid, False))
+    thin = -0.16 * (v - MOUTH_LINE) * lips
+    cheek, apple = pair(u, v, (4.4, -1.4), (1.4, 1.4)), pair(u, v, (4.1, -0.3), (1.3, 1.2))
+    pit = pair(u, v, (MOUTH_CORNER + 0.45, MOUTH_LINE), (0.5, 0.65))
+    rim = pair(u, v, (MOUTH_CORNER + 1.4, MOUTH_LINE), (0.5, 1.0))
+    jowl = pair(u, v, (3.1, -4.9), (0.8, 0.8))
     return {
         "12": _vector(
-            s * (1.05 * corner * toward + 0.3 * cheek),
-            1.15 * corner * toward + 0.35 * cheek + 0.10 * up * toward,
-            -0.5 * corner + 0.45 * pair(u, v, (4.2, -0.9), (1.2, 1.2)) - 0.12 * lips,
+            s * (1.0 * pull + 0.25 * cheek),
+            1.1 * pull + 0.3 * cheek + 0.25 * apple + thin,
+            -0.55 * pull + 0.5 * apple + 0.2 * cheek - 0.1 * lips,
             u,
         ),
-        "14": _vector(s * 0.5 * corner, 0.1 * corner, -0.65 * pair(u, v, (MOUTH_CORNER + 0.35, MOUTH_LINE), (0.55, 0.6)) + 0.25 * pair(u, v, (3.7, -3.4), (0.5, 0.9)), u),
-        "15": _vector(s * 0.12 * corner, -1.05 * corner * toward - 0.18 * pair(u, v, (2.6, -4.6), (0.9, 0.9)), -0.1 * corner, u),
-        "16": _vector(
-            s * 0.12 * low, -0.85 * low * np.exp(-0.5 * ((a - 1.0) / 1.1) ** 2) - 0.2 * chin, 0.12 * low, u
+        "14": _vector(
+            s * 0.5 * pull, 0.12 * pull + 0.5 * thin, -0.35 * pull - 0.55 * pit + 0.35 * rim, u
         ),
+        "15": _vector(s * 0.1 * pull, -1.0 * pull, -0.1 * pull + 0.25 * jowl, u),
+        "20": _vector(s * 1.15 * pull, -0.3 * pull + 1.3 * thin, -0.6 * pull - 0.15 * lips, u),
+    }
+
+
+def _lips_and_chin(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+    """Units that part, press, purse or push the lips."""
+    a, line = np.abs(u), v - MOUTH_LINE
+    up, low = _lip(u, v, grid, True), _lip(u, v, grid, False)
+    lips, gap, pull = np.maximum(up, low), _gap(u), _pull(u, v)
+    chin = bump(u, v, (0, -5.9), (1.7, 1.1))
+    around = bump(u, v, (0, -3.4), (2.7, 1.7))
+    front = bump(u, v, (0, -3.4), (1.6, 1.2))
+    bulge = bump(u, v, (0, -2.2), (2.2, 0.5)) + bump(u, v, (0, -4.7), (2.0, 0.5))
+    flat = np.exp(-0.5 * (a / 1.8) ** 4)
+    groove = bump(u, v, (0, -4.9), (1.5, 0.4))
+    return {
+        "16": _vector(np.sign(u) * 0.12 * low, -0.85 * low * flat - 0.2 * chin, 0.12 * low, u),
         "17": _vector(
             0.0,
-            0.75 * chin + 0.55 * low + 0.30 * up * np.exp(-0.5 * (u / 1.6) ** 2) - 0.18 * corner,
-            0.30 * chin + 0.22 * low - 0.15 * bump(u, v, (0, -4.9), (1.5, 0.4)),
+            0.75 * chin + 0.55 * low + 0.5 * up * np.exp(-0.5 * (u / 1.6) ** 2) - 0.28 * pull,
+            0.35 * chin + 0.3 * low - 0.25 * groove,
             u,
         ),
-        "20": _vector(s * 1.15 * corner * toward, -0.28 * corner * toward - 0.08 * line * lips, -0.55 * corner - 0.2 * lips, u),
-        "18": _vector(-0.42 * u * round_, 0.16 * line * lips, 0.85 * bump(u, v, (0, -3.4), (1.6, 1.2)), u),
-        "22": _vector(
-            -0.24 * u * round_, 0.55 * up - 0.6 * low, 0.8 * lips * np.exp(-0.5 * (u / 1.7) ** 2), u
+        "18": _vector(-0.45 * u * around, 0.12 * line * lips, 0.95 * front, u),
+        "22": _vector(-0.26 * u * around, gap * (0.38 * up - 0.42 * low), 0.95 * lips * flat, u),
+        "23": _vector(-0.12 * u * around, -0.5 * line * lips, -0.2 * lips + 0.12 * bulge, u),
+        "24": _vector(
+            -0.03 * u * around, -0.55 * line * lips + 0.15 * chin, -0.3 * lips + 0.2 * bulge, u
         ),
-        "23": _vector(-0.10 * u * round_, -0.45 * line * lips, -0.12 * lips, u),
-        "24": _vector(-0.05 * u * round_, -0.42 * line * lips + 0.12 * chin, 0.1 * pair(u, v, (1.5, -3.4), (2, 1)) - 0.16 * lips, u),
-        "25": _vector(0.0, 0.20 * up * _gap(u) - 0.42 * low * _gap(u), 0.0, u),
-        "28": _vector(0.0, -0.72 * line * np.maximum(up, low), -0.75 * lips * np.exp(-0.5 * (line / 0.8) ** 2), u),
-    }  # fmt: skip
+        "25": _vector(0.0, gap * (0.22 * up - 0.45 * low), 0.0, u),
+        "28": _vector(0.0, -0.72 * line * lips, -0.75 * lips * np.exp(-0.5 * (line / 0.8) ** 2), u),
+    }
 
 
 def _gap(u: np.ndarray) -> np.ndarray:
@@ -204,7 +232,7 @@ def lid_state(side: Mapping[int, float], gaze_pitch: float) -> tuple[float, floa
     squeeze = side.get(7, 0.0)
     upper = 1 + 0.62 * side.get(5, 0.0) - 0.22 * squeeze - 0.12 * side.get(6, 0.0) - 0.10 * side.get(9, 0.0)
     upper += np.clip(gaze_pitch, -25, 20) * 0.016
-    lower = 1 + 0.25 * side.get(5, 0.0) - 1.25 * squeeze - 0.75 * side.get(6, 0.0) - 0.3 * side.get(9, 0.0)
+    lower = 1 + 0.25 * side.get(5, 0.0) - 1.15 * squeeze - 0.6 * side.get(6, 0.0) - 0.3 * side.get(9, 0.0)
     lower += np.clip(-gaze_pitch, -15, 15) * 0.012
     return max(0.0, float(upper)) * (1 - closed), float(max(-0.55, lower)) * (1 - closed)
 

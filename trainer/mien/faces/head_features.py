@@ -135,7 +135,7 @@ def _lips(u: np.ndarray, v: np.ndarray, lower: np.ndarray) -> np.ndarray:
 def eye_opening(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Height of the upper and depth of the lower lid margin below the closed line when open, cm, at chart |u|."""
     t = (np.abs(u) - (EYE_INNER + EYE_OUTER) / 2) / ((EYE_OUTER - EYE_INNER) / 2)
-    upper = 0.68 * np.clip(1 - np.abs(t) ** 2.2, 0, None) * (1 - 0.12 * t)
+    upper = 0.6 * np.clip(1 - np.abs(t) ** 2.2, 0, None) * (1 - 0.12 * t)
     lower = 0.30 * np.clip(1 - np.abs(t) ** 2.0, 0, None) * (1 + 0.25 * t)
     return upper, lower
 
@@ -164,10 +164,10 @@ def identity_modes(grid: Grid, skin: np.ndarray) -> np.ndarray:
 
     lateral = (z * 0 + 1) * 0.5
     modes = [
-        mode(dx=0.045 * x * face),  # width of the head
+        mode(dx=0.035 * x * face),  # width of the head
         mode(dy=0.045 * (y - 3.4) * face),  # length of the face
-        mode(dx=0.10 * x * low, dy=-0.0 * low),  # width of the jaw
-        mode(dx=s * 0.35 * jaw, dy=-0.25 * jaw),  # angle of the jaw
+        mode(dx=0.06 * x * low),  # width of the jaw
+        mode(dx=s * 0.22 * jaw, dy=-0.2 * jaw),  # angle of the jaw
         mode(
             dy=-0.42 * step(v, -4.6, -7.0) * face * step(np.abs(u), 9, 4), dz=0.1 * chin
         ),  # height of the chin
@@ -182,8 +182,8 @@ def identity_modes(grid: Grid, skin: np.ndarray) -> np.ndarray:
         mode(dx=s * 0.16 * eyes),  # spacing of the eyes
         mode(dx=0.07 * (x - s * 3.2) * eyes, dy=0.13 * (y - 3.5) * eyes),  # size of the eyes
         mode(dy=0.13 * (np.abs(u) - 3.2) * pair(u, v, (3.2, 3.5), (1.7, 0.9))),  # slant of the eyes
-        mode(dy=0.25 * upper * (v - MOUTH_LINE + 0.2), dz=0.16 * upper),  # thickness of the lips
-        mode(dy=0.25 * under * (v - MOUTH_LINE - 0.2), dz=0.18 * under),
+        mode(dy=0.3 * upper * (v - MOUTH_LINE), dz=0.16 * upper),  # thickness of the lips
+        mode(dy=0.3 * under * (v - MOUTH_LINE), dz=0.18 * under),
         mode(dx=0.10 * x * mouth),  # width of the mouth
         mode(dy=0.2 * bump(u, v, (0, -3.4), (3.0, 1.6))),  # height of the mouth
         mode(dy=0.22 * brow),  # height of the brows
@@ -191,7 +191,7 @@ def identity_modes(grid: Grid, skin: np.ndarray) -> np.ndarray:
         mode(dy=0.18 * pair(u, v, (5.0, 5.6), (1.1, 0.7)) - 0.08 * pair(u, v, (1.6, 5.7), (0.9, 0.6))),
         mode(dx=s * 0.3 * pair(u, v, (5.6, 0.8), (2.2, 1.3)), dz=0.2 * pair(u, v, (4.6, 0.9), (1.6, 1.0))),
         mode(
-            dx=s * 0.28 * pair(u, v, (6.2, -2.8), (2.2, 2.0)), dz=0.3 * pair(u, v, (4.4, -2.8), (1.8, 1.8))
+            dx=s * 0.2 * pair(u, v, (6.2, -2.8), (2.2, 2.0)), dz=0.3 * pair(u, v, (4.4, -2.8), (1.8, 1.8))
         ),  # fat
         mode(dz=0.35 * high * step(np.abs(u), 9, 4), dy=0.25 * step(v, 6, 13)),  # forehead
         mode(dx=0.05 * x * step(v, 4, 8)),  # width of the temples

@@ -25,6 +25,7 @@ class _Style:
         length: chart v down to which hair hangs at the sides and back; above -2 nothing hangs.
         waves: height of locks, cm.
         cells: number of locks around the head.
+        ears: whether the ears show.
     """
 
     line: float
@@ -35,6 +36,7 @@ class _Style:
     length: float
     waves: float
     cells: int
+    ears: bool = True
 
 
 STYLES: dict[str, _Style] = {
@@ -42,9 +44,9 @@ STYLES: dict[str, _Style] = {
     "short": _Style(9.4, 8.2, 0.0, 1.1, 0.5, 0.0, 0.2, 26),
     "side_part": _Style(9.3, 8.0, 0.6, 1.6, 0.6, 0.0, 0.22, 20),
     "fringe": _Style(7.2, 6.6, 0.0, 1.5, 1.0, -1.5, 0.2, 28),
-    "curly": _Style(9.0, 7.6, 0.0, 2.6, 1.9, -1.5, 0.55, 22),
-    "bob": _Style(8.9, 7.4, 0.5, 1.5, 1.3, -7.0, 0.16, 24),
-    "long": _Style(9.1, 7.8, 0.3, 1.5, 1.2, -17.0, 0.2, 24),
+    "curly": _Style(9.0, 7.6, 0.0, 2.6, 1.9, -1.5, 0.55, 22, ears=False),
+    "bob": _Style(8.9, 7.4, 0.5, 1.5, 1.3, -7.0, 0.16, 24, ears=False),
+    "long": _Style(9.1, 7.8, 0.3, 1.5, 1.2, -17.0, 0.2, 24, ears=False),
     "tied": _Style(9.6, 8.3, 0.0, 0.7, 0.45, 0.0, 0.08, 40),
 }
 """Cut of each hair style; "bald" has none."""
@@ -76,16 +78,18 @@ def hair_piece(style: str, grid: Grid, skin: np.ndarray) -> Piece | None:
     normal = _normals(skin, grid.triangles)
     locks = _locks(u, v, cut)
     full = cut.sides + (cut.volume - cut.sides) * step(v, 4.0, 11.0)
-    thick = (full + locks) * step(inside, -0.1, 1.5) ** 0.7 - 0.12 * step(inside, 0.25, -0.4)
+    # Linear through 0 at the hair line, so that shell and skin cross where the line is, not where the mesh is.
+    full = np.maximum(full + locks, 0.15)
+    thick = np.where(inside > 0, full * (1 - np.exp(-inside / 1.4)), np.maximum(full / 1.4 * inside, -1.2))
     shell = skin + normal * thick[:, None]
-    keep = (inside > -3.0) & (grid.rim == 0)
+    keep = (inside > -2.0) & (grid.rim == 0)
     triangles = grid.triangles[keep[grid.triangles].all(axis=1)]
     used, remapped = np.unique(triangles, return_inverse=True)
     shell, chart = shell[used], grid.chart[used]
     triangles = remapped.reshape(-1, 3)
     if cut.length < -2:
         curtain, faces, place = _curtain(cut, skin, grid)
-        triangles = np.concatenate([triangles, faces + len(shell), faces[:, ::-1] + len(shell)])
+        triangles = np.concatenate([triangles, faces + len(shell)])
         shell, chart = np.concatenate([shell, curtain]), np.concatenate([chart, place])
     return Piece(
         shell.astype(np.float32), triangles.astype(np.int32), PARTS.index("hair"), chart.astype(np.float32),
@@ -101,28 +105,33 @@ def _locks(u: np.ndarray, v: np.ndarray, cut: _Style) -> np.ndarray:
     return cut.waves * table[rows, columns]
 
 
+def shows_ears(style: str) -> bool:
+    """Whether ears stick out of the hair."""
+    return style == "bald" or STYLES[style].ears
+
+
 def _curtain(cut: _Style, skin: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hair that hangs from above the ears around the back: vertices, triangles, chart."""
-    turn = np.linspace(np.deg2rad(62), np.deg2rad(298), 81)
-    drop = np.linspace(0, 1, 26)
-    rng = np.random.default_rng(cut.cells + 1)
-    wave = noise((26, 81), (3, cut.cells), rng)
-    t, a = np.meshgrid(drop, turn, indexing="ij")
-    half = float(np.abs(skin[(grid.rim == 0) & (np.abs(grid.chart[:, 1] - 4) < 2.0), 0]).max())
-    crown = skin[np.argmin(np.abs(grid.chart[:, 1] - 4) + np.abs(grid.chart[:, 0]))]
-    top = 7.5
-    y = top + (cut.length - top) * t
-    spread = half + cut.sides * step(t, 0.0, 0.25) * 1.15 + 0.5 * t + cut.waves * wave * step(t, 0.0, 0.4)
-    spread = spread - 1.2 * step(t, 0.75, 1.0) * (cut.length > -10)
-    front = 5.0 - 1.5 * t
-    depth = np.where(np.cos(a) > 0, front, 8.9 + 0.4 * cut.sides - 3.2 * step(t, 0.25, 0.8))
-    x = spread * np.sin(a)
-    z = -0.6 + depth * np.cos(a) * (spread / (half + 1))
-    p = np.stack([x, y + 0 * x, z], -1)
-    p[..., 0] += 0.0 * crown[0]
-    index = np.arange(x.size).reshape(x.shape)
-    chart = np.stack([np.where(a < np.pi, 1, -1) * 6 + 6 * np.sin(a), y], -1).reshape(-1, 2)
-    return p.reshape(-1, 3), sheet(index), chart
+    """Hair that hangs from under the cap around the back, outside and inside: vertices, triangles, chart."""
+    columns, rows = 97, 26
+    wave = noise((rows, columns), (3, cut.cells), np.random.default_rng(cut.cells + 1))
+    t, a = np.meshgrid(
+        np.linspace(0, 1, rows), np.linspace(np.deg2rad(66), np.deg2rad(294), columns), indexing="ij"
+    )
+    level = (grid.rim == 0) & (np.abs(grid.chart[:, 1] - 4) < 2.0)
+    half, back = np.abs(skin[level, 0]).max(), skin[level, 2].min()
+    y = 9.0 + (cut.length - 9.0) * t
+    below = np.clip((2.0 - y) / 9.0, 0, 1)
+    swell = cut.sides * step(t, 0.02, 0.45) + cut.waves * wave * step(t, 0.1, 0.4)
+    side = half - 0.3 + swell + 0.4 * below - 0.9 * step(t, 0.7, 1.0) * (cut.length > -10)
+    behind = -back - 0.4 + swell - 3.5 * step(below, 0.0, 1.0)
+    # Ends are cut uneven.
+    y = y + 0.35 * wave * t
+    x = side * np.sin(a) * (1 - 0.1 * below * (np.abs(np.sin(a)) > 0))
+    z = np.where(np.cos(a) > 0, (6.5 - 1.0 * below) * np.cos(a), behind * np.cos(a)) - 0.3
+    p = np.stack([x, y, z], -1).reshape(-1, 3)
+    faces = sheet(np.arange(x.size).reshape(x.shape))
+    chart = np.stack([7.5 * a, y], -1).reshape(-1, 2)
+    return np.concatenate([p, p]), np.concatenate([faces, faces[:, ::-1] + x.size]), np.concatenate([chart, chart])
 
 
 def _normals(p: np.ndarray, triangles: np.ndarray) -> np.ndarray:

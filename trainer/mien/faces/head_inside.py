@@ -9,7 +9,7 @@ import numpy as np
 from mien.faces.head_surface import EYE_CENTRE, EYE_RADIUS, MOUTH_LINE
 from mien.faces.rig import PARTS
 
-TEETH_FRONT = 10.35
+TEETH_FRONT = 10.2
 """Depth z of the upper front teeth on the average head, cm."""
 
 
@@ -71,8 +71,8 @@ def _arch(width: float, front: float, count: int) -> tuple[np.ndarray, np.ndarra
 
 def _teeth(upper: bool) -> Piece:
     x, z, arc = _arch(2.55 if upper else 2.35, TEETH_FRONT if upper else TEETH_FRONT - 0.22, 65)
-    heights = np.array([0.0, 0.35, 0.75, 1.0, 1.5, 2.2])
-    lean = np.array([-0.05, 0.02, 0.0, -0.08, -0.02, -0.2])
+    heights = np.array([0.0, 0.35, 0.75, 1.0, 1.5, 2.0] if upper else [0.0, 0.3, 0.6, 0.9, 1.1, 1.3])
+    lean = np.array([-0.05, 0.02, 0.0, -0.08, -0.05, -0.3] if upper else [-0.05, 0.02, -0.03, -0.15, -0.35, -0.7])
     edge = MOUTH_LINE - 0.16 if upper else MOUTH_LINE - 0.12
     h = np.repeat(heights[:, None], len(x), 1)
     y = edge + h if upper else edge - h
@@ -137,9 +137,9 @@ def ear(side: int) -> Piece:
     inner = np.minimum(r, 1.0)
     back = np.clip(r - 1.0, 0, None) / 0.6
     # Outline in the plane of the ear: b backwards, h upwards; wide at the top, a lobe at the bottom.
-    wide = np.where(np.sin(a) > 0, 1.75, 1.35) * (1 - 0.18 * np.clip(-np.sin(a), 0, 1) ** 2)
+    wide = np.where(np.sin(a) > 0, 1.75, 1.75 - 0.3 * np.sin(a) ** 2)
     b = 1.2 + wide * np.cos(a) * inner * (1 - 0.45 * back)
-    h = 3.1 * np.sin(a) * inner * (1 - 0.35 * back) - 0.25 * np.cos(a) * inner
+    h = np.where(np.sin(a) > 0, 3.0, 2.7) * np.sin(a) * inner * (1 - 0.35 * back) - 0.25 * np.cos(a) * inner
     lift = (
         0.55
         * np.exp(-(((inner - 0.88) / 0.13) ** 2))

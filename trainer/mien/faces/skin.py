@@ -72,6 +72,7 @@ def _texture(
     # Blotches of pigment and blood, the flush of cheeks, nose and ears, shadows under the eyes.
     mottle = noise((SIZE, SIZE), (26, 26), rng)[..., None] * (0.03 + 0.02 * age)
     fine = noise((SIZE, SIZE), (120, 120), rng)[..., None] * 0.025
+    mottle, fine = mottle * m["inner"][..., None], fine * m["inner"][..., None]
     colour *= np.exp(mottle * np.array([0.3, 1.0, 0.9], np.float32) + fine)
     flush = (0.12 + 0.5 * blood) * (1 - 0.55 * melanin)
     colour *= np.exp(-flush * m["flush"][..., None] * np.array([0.08, 0.42, 0.36], np.float32))
@@ -85,7 +86,7 @@ def _texture(
         colour, colour * np.array([0.62, 0.5, 0.48], np.float32), m["lid_crease"] * (0.75 + 0.2 * age)
     )
     whiskers = np.frombuffer(hair, np.float32) * 0.7 + 0.008
-    grain = 1 + 0.35 * noise((SIZE, SIZE), (150, 150), rng)
+    grain = 1 + 0.3 * noise((SIZE, SIZE), (300, 220), rng)
     colour = _mix(
         colour, whiskers, np.clip(m["beard"] * grain, 0, 1.1) * min(0.9, 0.08 * (beard > 0) + 0.85 * beard)
     )

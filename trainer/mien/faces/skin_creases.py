@@ -28,7 +28,7 @@ def crease_map(actions: Actions, age: float) -> np.ndarray:
     for i, name in enumerate(names):
         number, _, letter = name.partition("_")
         if number == "age":
-            weights[i] = max(0.0, age - 0.15)
+            weights[i] = max(0.0, age - 0.25)
             continue
         side = actions.left if letter == "L" else actions.right
         value = side.get(int(number), 0.0) if letter else actions.intensity(int(number))
@@ -87,7 +87,7 @@ def _folds(u: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray]:
         "7": 0.5 * pouch + 0.2 * crow,
         "9": 0.85 * bunny + 0.45 * upper_fold + 0.35 * glabella,
         "10": 0.8 * upper_fold + 0.25 * nasolabial,
-        "11": 0.85 * stroke(a, v, _NASOLABIAL[:4], 0.15),
+        "11": 0.65 * stroke(a, v, _NASOLABIAL[:4], 0.15),
         "12": 0.75 * nasolabial + 0.2 * dimple,
         "14": 0.9 * dimple,
         "15": 0.75 * marionette,
@@ -97,5 +97,5 @@ def _folds(u: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray]:
         "23": 0.45 * puckers,
         "24": 0.4 * chin + 0.3 * stroke(a, v, [(corner - 0.1, -3.1), (corner + 0.5, -3.6)], 0.15),
         "28": 0.3 * puckers,
-        "age": 0.55 * nasolabial + 0.45 * rows * step(a, 6.5, 4.0) + 0.3 * crow + 0.4 * glabella + 0.45 * marionette + 0.4 * pouch,
+        "age": 0.55 * nasolabial + 0.28 * rows * step(a, 6.5, 4.0) + 0.3 * crow + 0.4 * glabella + 0.45 * marionette + 0.4 * pouch,
     }  # fmt: skip

@@ -48,11 +48,12 @@ def masks() -> dict[str, np.ndarray]:
     painted = {
         "lips": _lips(u, v),
         "lip_line": np.exp(-0.5 * ((v - MOUTH_LINE) / 0.06) ** 2) * step(a, MOUTH_CORNER + 0.35, MOUTH_CORNER - 0.1),
-        "flush": pair(u, v, (4.2, 0.3), (1.7, 1.3)) + 0.8 * bump(u, v, (0, 0.2), (1.2, 0.9)) + 0.35 * bump(u, v, (0, -6.6), (1.4, 0.9)) + step(a, 9.3, 10.2),
+        "flush": pair(u, v, (4.2, 0.3), (1.7, 1.3)) + 0.8 * bump(u, v, (0, 0.2), (1.2, 0.9)) + 0.35 * bump(u, v, (0, -6.6), (1.4, 0.9)),
         "under_eye": pair(u, v, (2.9, 2.35), (1.2, 0.42)),
         "socket": pair(u, v, (2.2, 4.6), (0.9, 0.55)) + 0.7 * pair(u, v, (1.55, 3.6), (0.4, 0.7)),
         "nostril": pair(u, v, (0.62, -0.98), (0.3, 0.15), 3.0),
         "lid_crease": stroke(a, v, [(1.9, 3.95), (2.5, 4.35), (3.3, 4.5), (4.1, 4.35), (4.9, 3.8)], 0.07),
+        "inner": step(a, 10.4, 9.0) * step(v, -9.4, -8.2),
         "lash": _lashes(u, v),
         "beard": _beard(u, v),
     }  # fmt: skip
