@@ -119,9 +119,11 @@ class BuiltinRig:
     def _hang_rims(self, skin: np.ndarray, eyes: np.ndarray) -> None:
         for rim, centre in zip(self._eye_rims, eyes):
             edge = skin[self.grid.margin[rim]]
-            inward = centre - edge
-            inward /= np.linalg.norm(inward, axis=1, keepdims=True)
-            skin[rim] = edge + inward * (0.14 * self.grid.rim[rim, None])
+            outward = edge - centre
+            far = np.linalg.norm(outward, axis=1, keepdims=True)
+            # The second row ends inside the eyeball, so that no gap opens between lid and eye.
+            near = np.where(self.grid.rim[rim, None] == 1, far - 0.14, 0.9 * EYE_RADIUS)
+            skin[rim] = centre + outward * (near / far)
         rim = self._mouth_rim
         edge = skin[self.grid.margin[rim]]
         depth = self.grid.rim[rim]

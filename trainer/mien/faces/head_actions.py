@@ -202,9 +202,9 @@ def _lips_and_chin(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.nda
         ),
         "18": _vector(-0.45 * u * around, 0.12 * line * lips, 0.95 * front, u),
         "22": _vector(-0.26 * u * around, gap * (0.38 * up - 0.42 * low), 0.95 * lips * flat, u),
-        "23": _vector(-0.12 * u * around, -0.5 * line * lips, -0.2 * lips + 0.12 * bulge, u),
+        "23": _vector(-0.16 * u * around, -0.55 * line * lips, -0.1 * lips + 0.12 * bulge, u),
         "24": _vector(
-            -0.03 * u * around, -0.55 * line * lips + 0.15 * chin, -0.3 * lips + 0.2 * bulge, u
+            -0.03 * u * around, -0.68 * line * lips + 0.2 * chin, -0.35 * lips + 0.3 * bulge, u
         ),
         "25": _vector(0.0, gap * (0.22 * up - 0.45 * low), 0.0, u),
         "28": _vector(0.0, -0.72 * line * lips, -0.75 * lips * np.exp(-0.5 * (line / 0.8) ** 2), u),

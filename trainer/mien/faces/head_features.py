@@ -77,8 +77,8 @@ def neutral(grid: Grid) -> np.ndarray:
     front = step(a, 11.0, 8.0)
     z = np.zeros(len(u))
     z += 0.42 * pair(u, v, (3.0, 5.85), (2.1, 0.62)) + 0.2 * bump(u, v, (0, 5.6), (1.3, 0.8))  # brow ridge
-    z -= 0.95 * pair(u, v, (1.55, 3.75), (0.62, 0.95)) + 0.45 * pair(u, v, (3.0, 4.55), (1.7, 0.5))  # sockets
-    z -= 0.35 * pair(u, v, (3.2, 2.2), (1.4, 0.55))
+    z -= 0.6 * pair(u, v, (1.55, 3.75), (0.7, 1.0)) + 0.3 * pair(u, v, (3.0, 4.55), (1.7, 0.5))  # sockets
+    z -= 0.2 * pair(u, v, (3.2, 2.2), (1.4, 0.55))
     z += 0.5 * pair(u, v, (4.9, 1.0), (1.8, 1.1)) + 0.3 * pair(u, v, (3.4, 0.2), (1.5, 1.4))  # cheek bones
     z += 0.25 * pair(u, v, (4.4, -2.6), (1.9, 1.9)) - 0.25 * pair(u, v, (6.6, -2.0), (1.3, 1.6))
     z += _nose(u, v) + _lips(u, v, grid.lower)
@@ -110,8 +110,8 @@ def _nose(u: np.ndarray, v: np.ndarray) -> np.ndarray:
         [-1.75, -1.2, -0.75, -0.2, 0.45, 1.6, 2.6, 3.7, 4.8, 5.6],
         [0, 0.55, 1.55, 2.35, 2.6, 2.0, 1.45, 0.85, 0.5, 0.0],
     )
-    width = np.interp(v, [-1.0, 0.3, 1.6, 3.0, 4.2, 5.6], [0.95, 0.95, 0.78, 0.62, 0.66, 1.0])
-    bridge = rise * np.exp(-0.5 * np.abs(u / width) ** 2.4)
+    width = np.interp(v, [-1.0, 0.3, 1.6, 3.0, 4.2, 5.6], [0.92, 0.97, 0.88, 0.75, 0.78, 1.1])
+    bridge = rise * np.exp(-0.5 * np.abs(u / width) ** 2.15)
     wings = 0.85 * pair(u, v, (1.2, -0.4), (0.42, 0.5)) - 0.3 * pair(u, v, (1.75, -0.1), (0.3, 0.8))
     nostrils = -0.5 * pair(u, v, (0.62, -0.92), (0.3, 0.2))
     return bridge + wings + nostrils
@@ -128,7 +128,7 @@ def _lips(u: np.ndarray, v: np.ndarray, lower: np.ndarray) -> np.ndarray:
         0.55 * np.exp(-0.5 * ((height + 0.55) / 0.42) ** 2) - 0.25 * np.exp(-0.5 * (height / 0.16) ** 2)
     )
     corner = -0.3 * pair(u, v, (MOUTH_CORNER + 0.15, MOUTH_LINE), (0.4, 0.4))
-    philtrum = -0.13 * bump(u, v, (0, -1.95), (0.24, 0.5)) + 0.07 * pair(u, v, (0.5, -1.95), (0.2, 0.5))
+    philtrum = -0.09 * bump(u, v, (0, -1.95), (0.24, 0.5)) + 0.07 * pair(u, v, (0.5, -1.95), (0.2, 0.5))
     return muzzle + np.where(lower > 0, under, upper) + corner + philtrum
 
 
@@ -167,7 +167,7 @@ def identity_modes(grid: Grid, skin: np.ndarray) -> np.ndarray:
         mode(dx=0.035 * x * face),  # width of the head
         mode(dy=0.045 * (y - 3.4) * face),  # length of the face
         mode(dx=0.06 * x * low),  # width of the jaw
-        mode(dx=s * 0.22 * jaw, dy=-0.2 * jaw),  # angle of the jaw
+        mode(dx=s * 0.16 * jaw, dy=-0.16 * jaw),  # angle of the jaw
         mode(
             dy=-0.42 * step(v, -4.6, -7.0) * face * step(np.abs(u), 9, 4), dz=0.1 * chin
         ),  # height of the chin
@@ -191,7 +191,7 @@ def identity_modes(grid: Grid, skin: np.ndarray) -> np.ndarray:
         mode(dy=0.18 * pair(u, v, (5.0, 5.6), (1.1, 0.7)) - 0.08 * pair(u, v, (1.6, 5.7), (0.9, 0.6))),
         mode(dx=s * 0.3 * pair(u, v, (5.6, 0.8), (2.2, 1.3)), dz=0.2 * pair(u, v, (4.6, 0.9), (1.6, 1.0))),
         mode(
-            dx=s * 0.2 * pair(u, v, (6.2, -2.8), (2.2, 2.0)), dz=0.3 * pair(u, v, (4.4, -2.8), (1.8, 1.8))
+            dx=s * 0.16 * pair(u, v, (6.2, -2.8), (2.2, 2.0)), dz=0.3 * pair(u, v, (4.4, -2.8), (1.8, 1.8))
         ),  # fat
         mode(dz=0.35 * high * step(np.abs(u), 9, 4), dy=0.25 * step(v, 6, 13)),  # forehead
         mode(dx=0.05 * x * step(v, 4, 8)),  # width of the temples

@@ -82,8 +82,8 @@ def hair_piece(style: str, grid: Grid, skin: np.ndarray) -> Piece | None:
     full = np.maximum(full + locks, 0.15)
     thick = np.where(inside > 0, full * (1 - np.exp(-inside / 1.4)), np.maximum(full / 1.4 * inside, -1.2))
     shell = skin + normal * thick[:, None]
-    keep = (inside > -2.0) & (grid.rim == 0)
-    triangles = grid.triangles[keep[grid.triangles].all(axis=1)]
+    outer = (grid.rim == 0)[grid.triangles].all(axis=1)
+    triangles = grid.triangles[outer & (inside[grid.triangles] > -0.1).any(axis=1)]
     used, remapped = np.unique(triangles, return_inverse=True)
     shell, chart = shell[used], grid.chart[used]
     triangles = remapped.reshape(-1, 3)

@@ -9,7 +9,7 @@ import numpy as np
 from mien.faces.head_surface import EYE_CENTRE, EYE_RADIUS, MOUTH_LINE
 from mien.faces.rig import PARTS
 
-TEETH_FRONT = 10.2
+TEETH_FRONT = 10.4
 """Depth z of the upper front teeth on the average head, cm."""
 
 
@@ -110,10 +110,10 @@ def _tongue() -> Piece:
 def _cavity() -> Piece:
     """A bowl open to the front, from behind the upper lip to behind the lower one."""
     t, a = np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 2 * np.pi, 33), indexing="ij")
-    x = 3.6 * t * np.cos(a)
+    x = 3.4 * t * np.cos(a)
     height = np.sin(a) * t
-    y = MOUTH_LINE - 0.4 + 2.6 * height
-    z = 5.0 + 4.2 * t**3 - 1.2 * (np.abs(np.cos(a)) * t) ** 2
+    y = MOUTH_LINE - 0.3 + np.where(height > 0, 2.2, 1.7) * height
+    z = 5.0 + 3.6 * t**3 - 0.4 * (np.abs(np.cos(a)) * t) ** 2
     p = np.stack([x, y, z], -1).reshape(-1, 3)
     index = np.arange(x.size).reshape(x.shape)
     jaw = 0.5 - 0.5 * np.tanh(2.5 * height)

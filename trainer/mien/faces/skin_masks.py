@@ -107,14 +107,14 @@ def brow_mask(size: float, rng: np.random.Generator) -> np.ndarray:
         a, [1.0, 1.8, 2.8, 3.9, 4.8, 5.7], [5.62, 5.82, 6.0, 6.1 + arch, 5.95 + arch, 5.4 + tail]
     )
     half = (
-        np.interp(a, [0.9 + start, 1.2 + start, 2.0, 3.2, 4.4, 5.8], [0.0, 0.36, 0.42, 0.38, 0.26, 0.03])
+        np.interp(a, [0.9 + start, 1.2 + start, 2.0, 3.2, 4.4, 5.8], [0.05, 0.27, 0.39, 0.37, 0.25, 0.03])
         * size
         * thin
     )
     distance = np.abs(v - line) / np.maximum(half, 0.02)
     inside = step(a, 0.9 + start, 1.35 + start) * step(a, 5.8, 5.4)
-    hairs = noise((SIZE, SIZE), (110, 170), rng)
-    return np.clip(step(distance, 1.3, 0.45) * inside * (0.88 + 0.2 * hairs), 0, 0.97).astype(np.float32)
+    hairs = noise((SIZE, SIZE), (240, 300), rng)
+    return np.clip(step(distance, 1.4, 0.3) * inside * (0.9 + 0.12 * hairs), 0, 0.97).astype(np.float32)
 
 
 def spots(rng: np.random.Generator) -> np.ndarray:
