@@ -13,10 +13,10 @@ _BOX_MARGIN = 1.3
 
 
 def rotation(pose: tuple[float, float, float]) -> np.ndarray:
-    """Rotation matrix float32 [3, 3] of a pose (yaw, pitch, roll) in degrees, applied roll after pitch after yaw.
+    """Rotation matrix float32 [3, 3] of a pose (yaw, pitch, roll) in degrees: yaw, then pitch, then roll.
 
-    Yaw > 0 turns the face to the person's own left (right in the picture), pitch > 0 looks up, roll > 0 tips the
-    head towards the person's own left shoulder (clockwise in the picture).
+    Yaw > 0 turns the face to the person's own left (right in the picture), pitch > 0 looks up, roll > 0 tips
+    the head towards the person's own left shoulder (clockwise in the picture).
     """
     yaw, pitch, roll = np.deg2rad(np.asarray(pose, np.float64) * [1, -1, -1])
     cy, sy, cp, sp, cr, sr = (
@@ -48,7 +48,7 @@ class Camera:
     shift: tuple[float, float] = (0.0, 0.0)
 
     def frame(self, landmarks: np.ndarray, size: int) -> Frame:
-        """Crop around `landmarks` (float [68, 3], cm, camera frame, face at rest) for a `size` x `size` picture."""
+        """Crop around `landmarks` (float [68, 3], cm, camera frame, at rest) for a picture of side `size`."""
         x, y = (landmarks[:, :2] / (self.distance - landmarks[:, 2:])).T
         side = max(np.ptp(x), np.ptp(y)) * _BOX_MARGIN * self.scale
         left = (x.min() + x.max()) / 2 - side * (0.5 - self.shift[0])
@@ -58,7 +58,9 @@ class Camera:
 
 @dataclass(frozen=True)
 class Frame:
-    """A projection from the camera frame (cm) to pixels: u = focal * (x / depth - left), v = focal * (top - y / depth).
+    """A projection from the camera frame (cm) to pixels.
+
+    u = focal * (x / depth - left), v = focal * (top - y / depth).
 
     Pixel (row r, column c) has its centre at (u, v) = (c + 0.5, r + 0.5).
     """

@@ -35,7 +35,7 @@ def gaze_direction(gaze: tuple[float, float]) -> np.ndarray:
 
 
 def eye_surface(scene: Scene, surface: Surface, seen: Fragments, eye: np.ndarray) -> Globe:
-    """Shade the fragments `eye` (bool [n]) of both eyeballs analytically, whatever the mesh of the eyeball."""
+    """Shade the fragments `eye` (bool [n]) of both eyeballs analytically, whatever their mesh is."""
     left = seen.of("eye_left")[eye]
     centre = np.where(left[:, None], surface.eyes[0], surface.eyes[1])
     out = seen.head[eye] - centre

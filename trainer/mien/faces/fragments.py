@@ -52,7 +52,9 @@ class Fragments:
 
     def of(self, *parts: str) -> np.ndarray:
         """Which fragments belong to one of `parts`, bool [n]."""
-        return np.isin(self.part, [PARTS.index(part) for part in parts])
+        chosen = np.zeros(len(PARTS), bool)
+        chosen[[PARTS.index(part) for part in parts]] = True
+        return chosen[self.part]
 
     def scatter(self, values: np.ndarray, empty: float = 0.0) -> np.ndarray:
         """Values [n, ...] of the fragments as a picture [side, side, ...], `empty` elsewhere."""
@@ -99,11 +101,11 @@ def see(scene: Scene, surface: Surface, side: int) -> Fragments:
 
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Unit normals of the vertices, float32 [v, 3]: mean of their triangles, weighted by area."""
-    corners = vertices[triangles]
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    flat = triangles.ravel()
-    count = len(vertices)
-    total = [np.bincount(flat, np.repeat(cross[:, axis], 3), count) for axis in range(3)]
+    first, second, third = (vertices[triangles[:, corner]] for corner in range(3))
+    (ax, ay, az), (bx, by, bz) = (second - first).T, (third - first).T
+    flat, count = triangles.T.ravel(), len(vertices)
+    cross = (ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx)
+    total = [np.bincount(flat, np.tile(along, 3), count) for along in cross]
     return _unit(np.stack(total, axis=1).astype(np.float32))
 
 

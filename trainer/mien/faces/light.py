@@ -11,7 +11,7 @@ _BAND_WEIGHTS = np.array([np.pi] + [2 * np.pi / 3] * 3 + [np.pi / 4] * 5, np.flo
 
 
 def basis(directions: np.ndarray) -> np.ndarray:
-    """Real SH basis, degree <= 2: [..., 3] unit directions -> [..., 9], order (0,0) (1,-1) (1,0) (1,1) (2,-2)..(2,2)."""
+    """Real SH basis, degree <= 2: [..., 3] unit directions -> [..., 9], by degree, then order ascending."""
     x, y, z = directions[..., 0], directions[..., 1], directions[..., 2]
     return np.stack(
         [
@@ -46,7 +46,7 @@ def project(directions: np.ndarray, power: np.ndarray, ambient: np.ndarray) -> n
 
 
 def irradiance(light: np.ndarray, normals: np.ndarray) -> np.ndarray:
-    """Irradiance divided by pi on surfaces with unit `normals` [..., 3] under `light` [9, 3] -> [..., 3], never below 0.
+    """Irradiance over pi, at least 0, at unit `normals` [..., 3] under `light` [9, 3] -> [..., 3].
 
     A white Lambertian surface (albedo 1) sends out exactly this radiance.
     """
@@ -55,7 +55,7 @@ def irradiance(light: np.ndarray, normals: np.ndarray) -> np.ndarray:
 
 
 def main_direction(light: np.ndarray) -> np.ndarray:
-    """Unit direction the light mostly comes from: the linear bands of its luminance; towards the camera if none."""
+    """Unit direction the light mostly comes from (linear bands of its luminance), +z if from none."""
     luminance = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)
     vector = luminance[[3, 1, 2]]
     length = float(np.linalg.norm(vector))

@@ -22,7 +22,7 @@ _GRIPS = ((2, (1.2, 3.2), 12.0), (57, (-1.4, 1.4), 38.0), (8, (0.5, 1.6), 22.0))
 def cover(
     scene: Scene, surface: Surface, seen: Fragments, picture: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
-    """Draw the scene's occluders over `picture` float32 [side, side, 3] and `labels` uint8 [side, side], in place.
+    """Draw the occluders over `picture` float32 [side, side, 3] and `labels` uint8 [side, side], in place.
 
     Returns:
         bool [side, side], the samples where the face cannot be seen.
@@ -97,9 +97,11 @@ def _microphone(at: _Setting) -> Layer:
     unit = at.seen.frame.focal / depth
     canvas = _Canvas(at.seen.side)
     lean = at.rng.uniform(1.0, 5.0) * at.side
-    canvas.capsule(ball + [0, 2.0 * unit], ball + np.array([lean, 22.0]) * unit, 1.15 * unit, 1.5 * unit)
+    canvas.capsule(
+        ball + np.array([0, 2.0]) * unit, ball + np.array([lean, 22.0]) * unit, 1.15 * unit, 1.5 * unit
+    )
     handle = canvas.height > 0
-    canvas.capsule(ball, ball + [0, 0.4 * unit], 2.15 * unit, 2.1 * unit)
+    canvas.capsule(ball, ball + np.array([0, 0.4]) * unit, 2.15 * unit, 2.1 * unit)
     head = canvas.height > 0
     rows, columns = np.indices(head.shape)
     weave = np.sin((rows + columns) * 2 * np.pi / (0.5 * unit)) * np.sin(

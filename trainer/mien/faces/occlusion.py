@@ -1,4 +1,4 @@
-"""Cheap occlusion from the height picture: ambient, the shadow that the main light casts, the shadow of a lid."""
+"""Cheap occlusion from the height picture: hollows, the shadow of the main light, the shadow of a lid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ambient(height: np.ndarray, density: float) -> np.ndarray:
         step = max(1, round(radius * density))
         diagonal = max(1, round(radius * density * 0.7))
         for down, right in ((0, step), (step, 0), (diagonal, diagonal), (diagonal, -diagonal)):
-            # The mean of two opposite neighbours is above the sample only in hollows, however the skin slopes.
+            # The mean of two opposite neighbours is above the sample only in hollows, however it slopes.
             mean = (shifted(height, down, right) + shifted(height, -down, -right)) / 2
             hollow += np.clip((mean - height) / radius, 0, 0.5)
     return np.maximum(1 - hollow * np.float32(0.24), np.float32(0.35))

@@ -25,8 +25,11 @@ class Coverage:
 
     def interpolate(self, values: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         """Vertex values [v, c] of the mesh `triangles` [t, 3] at each pixel -> [n, c]."""
-        corners = values[triangles[self.triangle]]
-        return np.einsum("nkc,nk->nc", corners, self.weights)
+        corner = triangles[self.triangle]
+        total = values[corner[:, 0]] * self.weights[:, :1]
+        for k in (1, 2):
+            total += values[corner[:, k]] * self.weights[:, k : k + 1]
+        return total
 
 
 def rasterise(
@@ -35,66 +38,84 @@ def rasterise(
     """Resolve visibility at the pixel centres.
 
     Args:
-        points: float32 [v, 2], pixel coordinates (x right, y down; pixel (r, c) has its centre at (c + .5, r + .5)).
+        points: float32 [v, 2], in pixels: x right, y down, pixel (r, c) has its centre at (c + .5, r + .5).
         depth: float32 [v], > 0, along the optical axis.
-        triangles: int [t, 3]; those that are clockwise in the picture (counter-clockwise seen with y up) face the
-            camera, all others are dropped.
+        triangles: int [t, 3]; those whose corners run counter-clockwise to the eye face the camera, others
+            are dropped.
         width: of the picture in pixels.
         height: of the picture in pixels.
     """
-    index, corners, area = _facing(points, triangles)
-    low = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, None).astype(np.int32)
-    high = np.minimum(np.floor(corners.max(axis=1) - 0.5), [width - 1, height - 1]).astype(np.int32)
+    shape = _facing(points, triangles)
+    low = np.maximum(np.ceil(shape.low - 0.5), 0).astype(np.int32)
+    high = np.minimum(np.floor(shape.high - 0.5), [width - 1, height - 1]).astype(np.int32)
     extent = high - low + 1
-    kept = (extent > 0).all(axis=1)
-    index, corners, area, low, extent = (a[kept] for a in (index, corners, area, low, extent))
-    owner, column, row = _candidates(low, extent)
-    weights, inside = _inside(corners, area, owner, column, row)
-    owner, pixel = owner[inside], (row[inside].astype(np.int64) * width + column[inside])
-    return _nearest(pixel, index[owner], weights[inside], 1.0 / depth[triangles], width * height)
+    kept = np.flatnonzero((extent[:, 0] > 0) & (extent[:, 1] > 0))
+    owner, column, row = _candidates(low[kept], extent[kept])
+    owner = kept[owner]
+    second, third = shape.barycentric(owner, column, row)
+    # The tolerance closes the hairline cracks that rounding leaves between neighbours.
+    inside = np.flatnonzero((second >= -1e-5) & (third >= -1e-5) & (second + third <= 1 + 1e-5))
+    second, third = second[inside], third[inside]
+    weights = np.stack([1 - second - third, second, third], axis=1)
+    pixel = row[inside].astype(np.int64) * width + column[inside]
+    triangle = shape.index[owner[inside]]
+    return _nearest(pixel, triangle, weights, (1.0 / depth)[triangles[triangle]], width * height)
 
 
-def _facing(points: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    corners = points[triangles]
-    first, second = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    area = second[:, 0] * first[:, 1] - second[:, 1] * first[:, 0]
+@dataclass(frozen=True)
+class _Facing:
+    """The k triangles that face the camera: index, bounds, first corner and edge functions."""
+
+    index: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    corner: np.ndarray
+    second: np.ndarray
+    third: np.ndarray
+
+    def barycentric(
+        self, owner: np.ndarray, column: np.ndarray, row: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Screen-space weights of the second and third corner at the centre of each candidate's pixel."""
+        # Relative to the first corner, so that float32 stays exact enough far from the origin.
+        corner, second, third = self.corner[owner], self.second[owner], self.third[owner]
+        dx = (column.astype(np.float32) + np.float32(0.5)) - corner[:, 0]
+        dy = (row.astype(np.float32) + np.float32(0.5)) - corner[:, 1]
+        return dx * second[:, 0] + dy * second[:, 1], dx * third[:, 0] + dy * third[:, 1]
+
+
+def _facing(points: np.ndarray, triangles: np.ndarray) -> _Facing:
+    first, second, third = (points[triangles[:, corner]] for corner in range(3))
+    edge1, edge2 = second - first, third - first
+    area = edge2[:, 0] * edge1[:, 1] - edge2[:, 1] * edge1[:, 0]
     index = np.flatnonzero(area > 1e-9)
-    return index, corners[index], area[index]
+    first, second, third, edge1, edge2 = (a[index] for a in (first, second, third, edge1, edge2))
+    scale = (1.0 / area[index])[:, None]
+    return _Facing(
+        index=index,
+        low=np.minimum(np.minimum(first, second), third),
+        high=np.maximum(np.maximum(first, second), third),
+        corner=first,
+        second=np.stack([-edge2[:, 1], edge2[:, 0]], axis=1) * scale,
+        third=np.stack([edge1[:, 1], -edge1[:, 0]], axis=1) * scale,
+    )
 
 
 def _candidates(low: np.ndarray, extent: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Every (triangle, pixel) pair in the triangles' bounding boxes."""
+    """Every (triangle, column, row) in the triangles' bounding boxes: int32 [m] each."""
     count = extent[:, 0] * extent[:, 1]
     owner = np.repeat(np.arange(len(count), dtype=np.int32), count)
-    start = np.cumsum(count) - count
-    offset = np.arange(len(owner), dtype=np.int32) - np.repeat(start.astype(np.int32), count)
-    rows, columns = np.divmod(offset, extent[owner, 0])
-    return owner, low[owner, 0] + columns, low[owner, 1] + rows
-
-
-def _inside(
-    corners: np.ndarray, area: np.ndarray, owner: np.ndarray, column: np.ndarray, row: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Screen-space barycentrics of the candidates, and which lie in their triangle."""
-    # Edge functions as a x + b y + c relative to corner 0 keep float32 exact enough far from the origin.
-    edge1, edge2 = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    scale = (1.0 / area)[:, None]
-    second = np.concatenate([edge2[:, 1:] * -scale, edge2[:, :1] * scale], axis=1)
-    third = np.concatenate([edge1[:, 1:] * scale, edge1[:, :1] * -scale], axis=1)
-    dx = column.astype(np.float32) + np.float32(0.5) - corners[owner, 0, 0]
-    dy = row.astype(np.float32) + np.float32(0.5) - corners[owner, 0, 1]
-    w1 = dx * second[owner, 0] + dy * second[owner, 1]
-    w2 = dx * third[owner, 0] + dy * third[owner, 1]
-    weights = np.stack([1 - w1 - w2, w1, w2], axis=1)
-    # The tolerance closes the hairline cracks that rounding leaves between neighbours.
-    return weights, (weights.min(axis=1) >= -1e-5)
+    start = (np.cumsum(count) - count).astype(np.int32)
+    offset = np.arange(len(owner), dtype=np.int32) - start[owner]
+    rows = offset // extent[owner, 0]
+    return owner, low[owner, 0] + offset - rows * extent[owner, 0], low[owner, 1] + rows
 
 
 def _nearest(
     pixel: np.ndarray, triangle: np.ndarray, weights: np.ndarray, inverse_depth: np.ndarray, pixels: int
 ) -> Coverage:
-    corner = weights * inverse_depth[triangle]
-    nearness = corner.sum(axis=1)
+    corner = (weights * inverse_depth).astype(np.float32)
+    nearness = corner[:, 0] + corner[:, 1] + corner[:, 2]
     best = np.zeros(pixels, np.float32)
     np.maximum.at(best, pixel, nearness)
     winners = np.flatnonzero(nearness == best[pixel])

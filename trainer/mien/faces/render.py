@@ -26,15 +26,16 @@ _TOLERANCE = 0.45
 class Rendering:
     """A picture and what is true of it. Pixel (r, c) has its centre at (x, y) = (c + 0.5, r + 0.5).
 
-    Normals and depth are those of the head, also where something covers it (a 3D fit of the face would give them);
+    Normals and depth are those of the head, also where something covers it, as of a 3D fit of the face;
     regions and visibility tell what is covered.
 
     Attributes:
         image: uint8 [size, size, 3], sRGB.
-        normals: float32 [size, size, 3], unit, camera frame (x right, y up, z towards the camera); 0 where no head is.
-        depth: float32 [size, size], cm from the camera along the optical axis; 0 where no head is.
+        normals: float32 [size, size, 3], unit, camera frame (x right, y up, z towards the camera); 0 where
+            there is no head.
+        depth: float32 [size, size], cm from the camera along the optical axis; 0 without a head.
         regions: uint8 [size, size], index into `REGIONS`.
-        landmarks: float32 [68, 2], Multi-PIE (iBUG) points (x, y) in pixels; they may lie outside the picture.
+        landmarks: float32 [68, 2], Multi-PIE (iBUG) points (x, y) in pixels; they may lie outside.
         visible: bool [68], whether the camera sees the landmark.
     """
 
@@ -47,7 +48,7 @@ class Rendering:
 
 
 def render(scene: Scene, rig: Rig, size: int) -> Rendering:
-    """Draw `scene` with the head of `rig` as a `size` x `size` picture; the same arguments give the same bytes.
+    """Draw `scene` with the head of `rig`; the same arguments give the same bytes.
 
     Args:
         scene: who does what, where; `Person.act` is applied here, so `scene.actions` are the intended ones.
@@ -77,7 +78,10 @@ def render(scene: Scene, rig: Rig, size: int) -> Rendering:
 def _average(picture: np.ndarray) -> np.ndarray:
     """Mean of the samples of each pixel: [s * k, s * k, ...] -> [s, s, ...]."""
     k = _SAMPLES
-    return sum(picture[row::k, column::k] for row in range(k) for column in range(k)) / np.float32(k * k)
+    total = picture[::k, ::k].astype(np.float32)
+    for row, column in [(0, 1), (1, 0), (1, 1)]:
+        total += picture[row::k, column::k]
+    return total / np.float32(k * k)
 
 
 def _geometry(seen: Fragments, normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -24,8 +24,8 @@ class Surface:
         vertices: float32 [v, 3].
         triangles: int32 [t, 3], counter-clockwise from outside.
         part: uint8 [t], index into `PARTS`.
-        chart: float32 [v, 2], place on the skin of the average built-in head (see `head_surface`); of teeth and
-            tongue their own place.
+        chart: float32 [v, 2], place on the skin of the average built-in head, about cm (see `head_surface`);
+            of teeth and tongue their own place (see `head_inside.Piece`).
         rim: float32 [v], 0 on the outer skin to 1 on the inside of lids and lips.
         landmarks: float32 [68, 3].
         resting: float32 [68, 3], the landmarks of the same head at rest.
@@ -50,7 +50,7 @@ class Rig(Protocol):
     name: str
 
     def surface(self, person: Person, actions: Actions, gaze: tuple[float, float]) -> Surface:
-        """The head of `person` while it shows `actions` (tone and gains applied already), eyes turned by `gaze`."""
+        """The head of `person` while it shows `actions` (`Person.act` applied), eyes turned by `gaze`."""
         ...
 
 

@@ -23,7 +23,7 @@ BACKGROUNDS = ("plain", "gradient", "blur", "room")
 
 @dataclass(frozen=True)
 class Background:
-    """What is behind the head: a kind of `BACKGROUNDS`, two linear RGB colours and the seed of its texture."""
+    """What is behind the head: a kind of `BACKGROUNDS`, two linear RGB colours, the seed of its texture."""
 
     kind: str = "plain"
     colours: tuple[tuple[float, float, float], tuple[float, float, float]] = (
@@ -35,7 +35,7 @@ class Background:
 
 @dataclass(frozen=True)
 class Occluder:
-    """Something in front of the face: a kind of `OCCLUDERS`, its side (1 person's left, -1 right) and a seed."""
+    """Something before the face: a kind of `OCCLUDERS`, its side (1 the person's left, -1 right), a seed."""
 
     kind: str
     side: int = 1
@@ -104,8 +104,8 @@ def sample_scene(
         person: who.
         actions: what the face does; taken as it is.
         rng: the only source of randomness.
-        style: "studio" (within about 15 degrees of frontal, soft light, plain background) or "wild" (yaw up to
-            45 degrees, hard light, occluders, noise, blur, JPEG).
+        style: "studio" (within about 15 degrees of frontal, soft light, plain background) or "wild" (yaw up
+            to 45 degrees, hard light, occluders, noise, blur, JPEG).
 
     Raises:
         ValueError: for an unknown style.

@@ -12,7 +12,7 @@ from mien.faces.scene import Sensor
 
 
 def expose(linear: np.ndarray, sensor: Sensor) -> np.ndarray:
-    """Blur, tone curve, noise, grey and JPEG of a linear RGB picture, float32 [h, w, 3] -> uint8 [h, w, 3] sRGB."""
+    """Blur, tone curve, noise, grey, JPEG: linear RGB float32 [h, w, 3] -> sRGB uint8 [h, w, 3]."""
     if sensor.blur > 0:
         sigma = sensor.blur * max(linear.shape[:2])
         linear = gaussian_filter(linear, (sigma, sigma, 0), truncate=3.0)

@@ -30,7 +30,7 @@ def shade(scene: Scene, actions: Actions, surface: Surface, seen: Fragments) -> 
         seen: its visible samples.
 
     Returns:
-        Linear RGB float32 [n, 3], and the shading normals float32 [n, 3] (unit, camera frame) without creases.
+        Linear RGB float32 [n, 3], and the unit normals float32 [n, 3] (camera frame) without creases.
     """
     colour = np.zeros((len(seen.pixel), 3), np.float32)
     normal = seen.normal.copy()

@@ -29,8 +29,9 @@ def contact_sheet(images: Sequence[np.ndarray], titles: Sequence[str], columns: 
         raise ValueError(f"a sheet of {len(images)} pictures, {len(titles)} titles and {columns} columns")
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
-    font = ImageFont.load_default(size=max(10, min(22, width // 8)))
-    line = sum(font.getmetrics()) + 4
+    letters = max(10, min(22, width // 8))
+    font = ImageFont.load_default(size=letters)
+    line = round(letters * 1.4) + 2
     rows = -(-len(images) // columns)
     columns = min(columns, len(images))
     page = Image.new("RGB", (_span(columns, width), _span(rows, height + line)), _PAPER)

@@ -65,7 +65,7 @@ def _power(x: np.ndarray, exponent: float) -> np.ndarray:
 
 
 def _draw_lines(seen: Fragments, lines: list[np.ndarray], width: float) -> np.ndarray:
-    """Lines through points of the head frame, `width` cm thick, where the head does not hide them; uint8 picture."""
+    """Lines through points of the head frame, `width` cm thick, where the head does not hide them; uint8."""
     canvas = Image.new("L", (seen.side, seen.side))
     pen = ImageDraw.Draw(canvas)
     thick = max(1, round(width * seen.density))
@@ -125,14 +125,14 @@ def mask(scene: Scene, surface: Surface, seen: Fragments, rng: np.random.Generat
 
 
 def _mask_patch(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mask as a grid in the head frame [rows, columns, 3] with its coordinates across [-1, 1] and down [0, 1]."""
+    """The mask as a grid in the head frame [rows, columns, 3], its places across [-1, 1] and down [0, 1]."""
     mark = surface.landmarks
     tip, bridge, chin = mark[30], mark[28], mark[8]
     s = np.linspace(-1, 1, 41)
     a = np.abs(s)
 
     def curve(middle: np.ndarray, half: np.ndarray, side: np.ndarray) -> np.ndarray:
-        """Through the middle, a point at half the width and the edge (of the person's left; the right mirrored)."""
+        """Through the middle, a point half-way and the edge (of the person's left; mirrored on the right)."""
         knots = np.stack([middle, half, side])
         x = np.interp(a, [0, 0.5, 1], np.abs(knots[:, 0])) * np.sign(s)
         smooth = np.stack([(1 - 2 * a) * (1 - a), 4 * a * (1 - a), a * (2 * a - 1)])
@@ -140,11 +140,11 @@ def _mask_patch(surface: Surface) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     cheek = np.abs((mark[2] - mark[14])[0]) / 2
     left, low = mark[14], mark[12]
-    top = curve(bridge + [0, 0, 0.45], np.array([3.2, bridge[1] - 1.5, bridge[2] - 1.6]),
+    top = curve(bridge + np.array([0, 0, 0.45]), np.array([3.2, bridge[1] - 1.5, bridge[2] - 1.6]),
                 np.array([cheek * 0.97, left[1] + 0.8, left[2] + 1.4]))  # fmt: skip
-    middle = curve(tip + [0, -1.2, 0.9], np.array([3.9, mark[48][1] + 0.6, mark[54][2] + 0.9]),
+    middle = curve(tip + np.array([0, -1.2, 0.9]), np.array([3.9, mark[48][1] + 0.6, mark[54][2] + 0.9]),
                    np.array([cheek * 0.98, left[1] - 1.6, left[2] + 1.3]))  # fmt: skip
-    bottom = curve(chin + [0, -0.7, 0.5], np.array([3.6, chin[1] - 0.1, chin[2] - 1.8]),
+    bottom = curve(chin + np.array([0, -0.7, 0.5]), np.array([3.6, chin[1] - 0.1, chin[2] - 1.8]),
                    np.array([np.abs(low[0]) + 0.35, low[1] - 0.3, low[2] + 0.6]))  # fmt: skip
     t = np.linspace(0, 1, 31)[:, None, None]
     knot = 0.42
