@@ -27,7 +27,7 @@ _SHOWN = 20
 
 
 class PackError(DataError):
-    """Rows of a labels file that cannot be packed; `str` has a line for each of the first 20 and the count."""
+    """Rows of a labels file that cannot be packed; `str` has a line for the first 20 each and the count."""
 
     def __init__(self, labels: Path, faults: list[RowFault]) -> None:
         self.faults = faults

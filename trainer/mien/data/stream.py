@@ -84,26 +84,26 @@ class _Work(Dataset):
             return None
 
 
-class _Loop:
-    """A DataLoader over requests that never touches the global random state."""
+def _loader(
+    work: _Work, requests: Any, workers: int, prefetch: int, pin: bool, *, keep: bool = False
+) -> DataLoader[_Loaded]:
+    """A loader of requests that never touches the global random state; `keep`: workers outlive a pass.
 
-    def __init__(self, work: _Work, requests: Any, workers: int, prefetch: int, pin: bool) -> None:
-        self.loader = DataLoader(
-            work,
-            batch_size=None,
-            sampler=requests,
-            num_workers=workers,
-            collate_fn=_same,
-            pin_memory=pin,
-            prefetch_factor=prefetch if workers else None,
-            persistent_workers=workers > 0,
-            worker_init_fn=_quiet_signals if workers else None,
-            # Its own: else each pass draws from the global generator, and resume is not exact.
-            generator=torch.Generator(),
-        )
-
-    def __iter__(self) -> Iterator[_Loaded]:
-        return iter(self.loader)
+    Neither `work` nor `requests` may refer back to the stream: a cycle would leave the workers to the garbage
+    collector, and from there the loader fails to tell them to end and waits for seconds.
+    """
+    return DataLoader(
+        work,
+        batch_size=None,
+        sampler=requests,
+        num_workers=workers,
+        collate_fn=_same,
+        pin_memory=pin,
+        prefetch_factor=prefetch if workers else None,
+        persistent_workers=keep and workers > 0,
+        worker_init_fn=_quiet_signals if workers else None,
+        generator=torch.Generator(),  # else each pass draws from the global one, and resume is not exact
+    )
 
 
 class Stream:
@@ -161,7 +161,8 @@ class Stream:
         self.order = Order(shards.sizes, seed, shuffle_block)
         self.quarantine = quarantine or Quarantine(None, sha=shards.sha, size=len(shards), fraction=0.0)
         work = _Work(shards, transform, collate, seed)
-        self._loop = _Loop(work, _TrainRequests(self), workers, prefetch, pin)
+        requests = _TrainRequests(self.order, self.share, start, steps)
+        self._loader = _loader(work, requests, workers, prefetch, pin)
 
     def __len__(self) -> int:
         if self.steps is None:
@@ -169,24 +170,30 @@ class Stream:
         return self.steps * self.share.accumulate
 
     def __iter__(self) -> Iterator[Batch]:
-        for loaded in self._loop:
+        for loaded in self._loader:
             self.quarantine.record(loaded.faults)
             yield _open(loaded)
+
+    def close(self) -> None:
+        """End the workers; call it when done, else the process waits seconds for them at its end."""
+        self._loop.close()
 
     def position(self, steps: int = 0) -> Position:
         """Where the stream is after that many optimiser steps since `start`."""
         return Position(self.start + steps * self.share.global_batch, len(self.shards))
 
 
+@dataclass(frozen=True, slots=True)
 class _TrainRequests:
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
+    order: Order
+    share: Share
+    start: int
+    steps: int | None
 
     def __iter__(self) -> Iterator[_Request]:
-        stream = self.stream
-        real = np.ones(stream.share.micro, dtype=bool)
-        for first, last in stream.share.spans(stream.start, stream.steps):
-            yield _Request(*stream.order.slice(first, last), real)
+        real = np.ones(self.share.micro, dtype=bool)
+        for first, last in self.share.spans(self.start, self.steps):
+            yield _Request(*self.order.slice(first, last), real)
 
 
 class EvalStream:
@@ -234,15 +241,15 @@ class EvalStream:
         self.rank = rank
         self.world = world
         self.quarantine = quarantine
-        self._loop = _Loop(
-            _Work(shards, transform, collate, seed), _EvalRequests(self), workers, prefetch, pin
-        )
+        work = _Work(shards, transform, collate, seed)
+        requests = _EvalRequests(len(shards), self.batch, rank, world, len(self))
+        self._loader = _loader(work, requests, workers, prefetch, pin, keep=True)
 
     def __len__(self) -> int:
         return math.ceil(len(self.shards) / (self.batch * self.world))
 
     def __iter__(self) -> Iterator[Batch]:
-        for loaded in self._loop:
+        for loaded in self._loader:
             if self.quarantine is not None:
                 self.quarantine.record(loaded.faults)
             elif loaded.faults:
@@ -250,16 +257,19 @@ class EvalStream:
             yield _open(loaded)
 
 
+@dataclass(frozen=True, slots=True)
 class _EvalRequests:
-    def __init__(self, stream: EvalStream) -> None:
-        self.stream = stream
+    size: int
+    batch: int
+    rank: int
+    world: int
+    batches: int
 
     def __iter__(self) -> Iterator[_Request]:
-        stream, size = self.stream, len(self.stream.shards)
-        for number in range(len(stream)):
-            first = (number * stream.world + stream.rank) * stream.batch
-            rows = np.arange(first, first + stream.batch, dtype=np.int64)
-            yield _Request(np.zeros_like(rows), np.minimum(rows, size - 1), rows < size)
+        for number in range(self.batches):
+            first = (number * self.world + self.rank) * self.batch
+            rows = np.arange(first, first + self.batch, dtype=np.int64)
+            yield _Request(np.zeros_like(rows), np.minimum(rows, self.size - 1), rows < self.size)
 
 
 def _open(loaded: _Loaded) -> Batch:

@@ -58,7 +58,7 @@ def walk(
         read: gives `length` bytes at `offset`, fewer at the end of the file.
         start: offset of a header.
         stop: offset behind the last byte.
-        strict: also verify each header's checksum.
+        strict: also verify each header's checksum, and that there is an end marker.
 
     Raises:
         DataError: with the offset, where the bytes are no header, are cut short, or more than plain files.
@@ -67,7 +67,7 @@ def walk(
     while position + BLOCK <= stop:
         header = read(position, BLOCK)
         if header == _END:
-            break
+            return
         kind, size = _parse(header, position, strict)
         begin, first = first if first is not None else position, None
         data = position + BLOCK
@@ -85,6 +85,10 @@ def walk(
             raise DataError(
                 f"member {name!r} is {_KINDS.get(kind, 'not a plain file')}", fix="store plain files only"
             )
+    if strict:
+        raise DataError(
+            "tar has no end marker, so it is cut short or unfinished", fix="copy or write the shard again"
+        )
 
 
 def _parse(header: bytes, position: int, strict: bool) -> tuple[bytes, int]:
