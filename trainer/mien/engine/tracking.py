@@ -78,7 +78,7 @@ class Tracker:
         """Finish the tracker's session; the run itself can be continued."""
         if self._wandb is not None:
             with _harmless("finish"):
-                self._wandb.finish(exit_code=exit_code, quiet=True)
+                self._wandb.finish(exit_code=exit_code)
 
 
 def mode(wanted: str) -> str:
