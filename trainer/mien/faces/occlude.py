@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from mien.faces import wear
 from mien.faces.fragments import Fragments
@@ -15,8 +16,13 @@ from mien.faces.rig import Surface
 from mien.faces.scene import OCCLUDERS, Scene
 from mien.faces.skin import albedo
 
-# cm: where the fingertips of a hand rest, relative to a landmark, and the angle of the hand (0 = fingers up).
-_GRIPS = ((2, (1.2, 3.2), 12.0), (57, (-1.4, 1.4), 38.0), (8, (0.5, 1.6), 22.0))
+# How a hand lies: the landmark near the tip of the middle finger (on the person's left, on the right), the shift
+# from it outwards and up (cm), and the lean of the fingers towards the midline (degrees).
+_GRIPS = (
+    ((45, 36), (1.2, -1.6), -6.0),
+    ((51, 51), (-0.6, 0.6), 48.0),
+    ((54, 48), (0.2, -0.8), 16.0),
+)  # fmt: skip
 
 
 def cover(
@@ -36,10 +42,18 @@ def cover(
             raise ValueError(f"occluder {occluder.kind!r} is none of {OCCLUDERS}")
         rng = np.random.default_rng([occluder.seed, OCCLUDERS.index(occluder.kind)])
         layer = _PAINTERS[occluder.kind](_Setting(scene, surface, seen, occluder.side, rng))
+        _drop_shadow(layer, seen, picture)
         layer.over(picture)
         labels[layer.solid] = OCCLUDER
         covered |= layer.solid
     return covered
+
+
+def _drop_shadow(layer: Layer, seen: Fragments, picture: np.ndarray) -> None:
+    """Darken the head around something that lies on it or close before it."""
+    width = max(3, round(1.2 * seen.density))
+    near = uniform_filter(uniform_filter(layer.solid.astype(np.float32), width), width)
+    picture.reshape(-1, 3)[seen.pixel] *= 1 - np.float32(0.45) * seen.gather(near)[:, None]
 
 
 @dataclass(frozen=True)
@@ -62,33 +76,32 @@ def _mask(at: _Setting) -> Layer:
 
 
 def _hand(at: _Setting) -> Layer:
-    """A hand that rests on the cheek, over the mouth or on the chin, from the occluder's side."""
-    place, offset, angle = _GRIPS[int(at.rng.integers(len(_GRIPS)))]
-    place = 16 - place if place == 2 and at.side > 0 else place
-    anchor = at.seen.place(at.surface.landmarks[place : place + 1])[0][0]
+    """A hand that rests on the cheek, lies over the mouth or props the chin, from the occluder's side."""
+    places, shift, lean = _GRIPS[int(at.rng.integers(len(_GRIPS)))]
+    anchor = at.seen.place(at.surface.landmarks[[places[0 if at.side > 0 else 1]]])[0][0]
     unit = at.seen.density
-    tilt = np.deg2rad(angle + at.rng.uniform(-8, 8)) * -at.side
+    tilt = np.deg2rad(lean + at.rng.uniform(-8, 8)) * -at.side
     up = np.array([np.sin(tilt), -np.cos(tilt)])
-    right = np.array([np.cos(tilt), np.sin(tilt)])
+    outwards = np.array([np.cos(tilt), np.sin(tilt)]) * at.side
+    anchor = anchor + unit * (shift[0] * outwards + shift[1] * up)
 
     def spot(x: float, y: float) -> np.ndarray:
-        """Place of a point of the hand: x towards the thumb's side, y towards the fingertips (cm)."""
-        return anchor + unit * (right * (x - offset[0]) * -at.side + up * (y + offset[1]))
+        """Place of a point of the hand, cm: x outwards, y towards the fingertips, 0 at the middle one."""
+        return anchor + unit * (x * outwards + y * up)
 
     canvas = _Canvas(at.seen.side)
-    canvas.capsule(spot(2.6, -9.0), spot(2.6, -22.0), 2.9 * unit, 3.4 * unit)
-    canvas.capsule(spot(1.6, -6.5), spot(3.4, -6.5), 2.9 * unit, 2.7 * unit)
-    lengths = at.rng.uniform(0.92, 1.05) * np.array([0.85, 1.0, 0.94, 0.72])
-    spread = at.rng.uniform(1.55, 1.85)
-    for finger, length in enumerate(lengths):
-        x = spread * finger
-        base, tip = spot(0.25 + 0.9 * x, -6.5), spot(x, -7.0 + 7.0 * length)
-        canvas.capsule(base, tip, 0.92 * unit, 0.74 * unit)
-    canvas.capsule(spot(-0.6, -8.0), spot(-2.6, -3.6), 1.1 * unit, 0.85 * unit)
-    base = albedo(at.scene.person, np.array([[0.0, 9.0]], np.float32))[0]
-    return lit(
-        canvas.height, canvas.height > 0, base * np.array([1.05, 0.97, 0.95], np.float32), at.scene.light
-    )
+    canvas.capsule(spot(0.6, -16.5), spot(1.5, -30.0), 2.7 * unit, 3.2 * unit)
+    for x in (-1.3, 0.0, 1.3):
+        canvas.capsule(spot(x, -9.4), spot(0.5 + 0.7 * x, -14.5), 2.3 * unit, 2.3 * unit)
+    spread = at.rng.uniform(0.85, 1.15)
+    for finger, (tip, thick) in enumerate(((-0.7, 0.95), (0.0, 1.0), (-0.5, 0.95), (-2.0, 0.82))):
+        x = 1.85 * (finger - 1.4)
+        canvas.capsule(
+            spot(x, -8.6), spot(1.0 * x * spread + 0.3, tip), 0.98 * thick * unit, 0.76 * thick * unit
+        )
+    canvas.capsule(spot(-2.6, -13.0), spot(-5.0, -8.0), 1.15 * unit, 0.9 * unit)
+    skin = albedo(at.scene.person, np.array([[3.0, 0.8]], np.float32))[0]
+    return lit(canvas.height, canvas.height > 0, skin, at.scene.light)
 
 
 def _microphone(at: _Setting) -> Layer:

@@ -8,7 +8,7 @@ from scipy.ndimage import uniform_filter
 from mien.faces.fragments import FAR
 
 _RADII = (0.45, 1.3, 3.0)
-_AHEAD = (0.5, 1.0, 1.7, 2.6, 3.8)
+_AHEAD = (0.4, 0.8, 1.2, 1.7, 2.2, 2.8, 3.5)
 
 
 def ambient(height: np.ndarray, density: float) -> np.ndarray:
@@ -20,12 +20,15 @@ def ambient(height: np.ndarray, density: float) -> np.ndarray:
     """
     hollow = np.zeros_like(height)
     for radius in _RADII:
+        near = np.zeros_like(height)
         step = max(1, round(radius * density))
         diagonal = max(1, round(radius * density * 0.7))
         for down, right in ((0, step), (step, 0), (diagonal, diagonal), (diagonal, -diagonal)):
             # The mean of two opposite neighbours is above the sample only in hollows, however it slopes.
             mean = (shifted(height, down, right) + shifted(height, -down, -right)) / 2
-            hollow += np.clip((mean - height) / radius, 0, 0.5)
+            near += np.clip((mean - height) / radius, 0, 0.5)
+        # Blurred, because so few directions leave ghosts of the edges.
+        hollow += uniform_filter(near, max(1, round(0.5 * radius * density)))
     return np.maximum(1 - hollow * np.float32(0.24), np.float32(0.35))
 
 
@@ -45,7 +48,7 @@ def cast_shadow(height: np.ndarray, density: float, towards: np.ndarray) -> np.n
         hidden = np.clip(above / np.float32(0.3 + 0.25 * length), 0, 1)
         # Something far in front of the face (a lock of hair) hides little of a wide light.
         np.maximum(shadow, hidden * np.clip(2 - above / 4, 0, 1), out=shadow)
-    return uniform_filter(shadow, max(1, round(0.5 * density)))
+    return uniform_filter(shadow, max(1, round(0.8 * density)))
 
 
 def lid_shadow(eye: np.ndarray, density: float) -> np.ndarray:

@@ -127,7 +127,7 @@ def sample_scene(
         light=sample_light(rng, float(rng.uniform(0.3, 1.0) if wild else rng.uniform(0.0, 0.35))),
         camera=_sample_camera(rng, wild),
         background=_sample_background(rng, wild),
-        occluders=_sample_occluders(rng) if wild else (),
+        occluders=_sample_occluders(rng, person) if wild else (),
         sensor=_sample_sensor(rng, wild),
     )
 
@@ -149,13 +149,14 @@ def _sample_background(rng: np.random.Generator, wild: bool) -> Background:
     return Background(kind, ((first[0], first[1], first[2]), (second[0], second[1], second[2])), _seed(rng))
 
 
-def _sample_occluders(rng: np.random.Generator) -> tuple[Occluder, ...]:
+def _sample_occluders(rng: np.random.Generator, person: Person) -> tuple[Occluder, ...]:
     chances = {"hand": 0.08, "hair": 0.12, "glasses": 0.2, "mask": 0.03, "microphone": 0.04}
-    return tuple(
+    drawn = [
         Occluder(kind, int(rng.choice([-1, 1])), _seed(rng))
-        for kind, p in chances.items()
-        if rng.random() < p
-    )
+        for kind, chance in chances.items()
+        if rng.random() < chance
+    ]
+    return tuple(o for o in drawn if o.kind != "hair" or person.hair_style != "bald")
 
 
 def _sample_sensor(rng: np.random.Generator, wild: bool) -> Sensor:

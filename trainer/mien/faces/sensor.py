@@ -26,8 +26,8 @@ def expose(linear: np.ndarray, sensor: Sensor) -> np.ndarray:
 
 
 def tone(linear: np.ndarray) -> np.ndarray:
-    """Film-like curve: about the identity in the shadows, a soft shoulder that never reaches 1."""
-    return 1 - np.exp(-1.25 * np.maximum(linear, 0))
+    """Film-like curve: bright shadows and mid tones, a soft shoulder that never reaches 1."""
+    return 1 - np.exp(-1.55 * np.maximum(linear, 0))
 
 
 def srgb(linear: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ from mien.faces.skin import albedo, creases
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 _STRANDS = noise((512, 256), (24, 200), np.random.default_rng(5))
-_GLOSS = {"skin": (0.05, 14.0), "hair": (0.07, 9.0), "teeth": (0.10, 30.0), "wet": (0.06, 25.0)}
+_GLOSS = {"skin": (0.07, 14.0), "hair": (0.07, 9.0), "teeth": (0.10, 30.0), "wet": (0.06, 25.0)}
+_GAPS = np.cumsum([0.0, 0.85, 0.66, 0.76, 0.7, 0.68, 0.95])
 _INSIDE = ("teeth_upper", "teeth_lower", "tongue", "cavity")
 
 
@@ -131,6 +132,14 @@ def _paint_hair(scene: Scene, seen: Fragments, colour: np.ndarray, gloss: np.nda
     gloss[1, hair] = power
 
 
+def _enamel(arc: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Albedo float32 [n, 3] of teeth and gums `arc` cm from the midline, `height` cm from the biting edge."""
+    gap = np.abs(np.abs(arc)[:, None] - _GAPS).min(axis=1)
+    tooth = np.array([0.82, 0.77, 0.68], np.float32) * (1 - 0.45 * step(gap, 0.07, 0.01))[:, None]
+    gum = step(height + 0.8 * np.clip(0.25 - gap, 0, 0.25), 0.95, 1.1)[:, None]
+    return (tooth + (np.array([0.48, 0.20, 0.19], np.float32) - tooth) * gum).astype(np.float32)
+
+
 def strands(across: np.ndarray, along: np.ndarray) -> np.ndarray:
     """Noise about N(0, 1) that runs along hairs, for places in cm across and along them."""
     rows, columns = _STRANDS.shape
@@ -148,9 +157,10 @@ def _paint_mouth(
         return
     front = surface.landmarks[60:68, 2].max()
     behind = np.clip(front - seen.head[inside, 2], 0, None)
-    openness[inside] *= np.clip(1.08 * np.exp(-behind / 3.2), 0.05, 1)
+    openness[inside] = (0.4 + 0.6 * openness[inside]) * np.clip(1.25 * np.exp(-behind / 3.0), 0.05, 1)
     teeth = seen.of("teeth_upper", "teeth_lower")
-    colour[teeth] = np.array([0.74, 0.69, 0.60], np.float32)
+    colour[teeth] = _enamel(*seen.chart[teeth].T)
+    openness[teeth] = np.maximum(openness[teeth], 0.35)
     gloss[:, teeth] = np.array(_GLOSS["teeth"], np.float32)[:, None]
     tongue = seen.of("tongue")
     colour[tongue] = np.array([0.42, 0.15, 0.14], np.float32)

@@ -54,7 +54,7 @@ def _spectacles(scene: Scene, frame: np.ndarray, lens: np.ndarray, colour: np.nd
     front = sh.irradiance(scene.light, np.array([[0.0, 0.25, 0.968]], np.float32))[0]
     rows = np.linspace(1, 0, len(frame), dtype=np.float32)[:, None]
     alpha = np.where(frame, 1.0, np.where(lens, 0.93 if dark else 0.10, 0.0)).astype(np.float32)
-    sheen = front * (0.06 if dark else 0.6)
+    sheen = front * (0.035 if dark else 0.6)
     glass = sheen * (0.4 + rows[..., None]) * np.ones((1, frame.shape[1], 1), np.float32)
     radiance = np.where(frame[..., None], colour * front + 0.015, glass).astype(np.float32)
     return Layer(alpha, radiance, frame | lens if dark else frame)
