@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -27,11 +29,11 @@ def step(x: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def stroke(u: np.ndarray, v: np.ndarray, points: list[tuple[float, float]], width: float) -> np.ndarray:
-    """A soft line through `points`: a Gaussian of the distance to the polyline, thin at both ends, 1 on the line."""
+    """A line through `points`: 1 on the polyline, a Gaussian of the distance beside, thin at both ends."""
     nearest = np.full(np.shape(u), np.inf)
     along = np.zeros(np.shape(u))
     segments = len(points) - 1
-    for i, ((u0, v0), (u1, v1)) in enumerate(zip(points[:-1], points[1:])):
+    for i, ((u0, v0), (u1, v1)) in enumerate(pairwise(points)):
         du, dv = u1 - u0, v1 - v0
         t = np.clip(((u - u0) * du + (v - v0) * dv) / (du * du + dv * dv), 0, 1)
         distance = np.hypot(u - u0 - t * du, v - v0 - t * dv)
@@ -43,7 +45,7 @@ def stroke(u: np.ndarray, v: np.ndarray, points: list[tuple[float, float]], widt
 
 
 def sides(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the person's left and right half of the face; they sum to 1 and cross over at the midline."""
+    """Weights of the person's left and right half of the face; they sum to 1, half each at the midline."""
     left = step(u, -0.7, 0.7)
     return left, 1 - left
 

@@ -10,7 +10,8 @@ import numpy as np
 from mien.faces import head_actions, head_features, head_inside
 from mien.faces.actions import Actions
 from mien.faces.head_hair import hair_piece, shows_ears
-from mien.faces.head_surface import EYE_CENTRE, EYE_RADIUS, MOUTH_CORNER, MOUTH_LINE, build_grid
+from mien.faces.head_mouth import Mouth
+from mien.faces.head_surface import EYE_CENTRE, EYE_RADIUS, build_grid
 from mien.faces.person import Person
 from mien.faces.rig import PARTS, Surface
 
@@ -45,7 +46,7 @@ class BuiltinRig:
         self._pieces = head_inside.pieces()
         self._landmarks = head_features.landmark_vertices(self.grid)
         self._setup_eyes()
-        self._setup_lips()
+        self._mouth = Mouth(self.grid)
         self._body = lru_cache(maxsize=128)(self._build_body)
 
     def surface(self, person: Person, actions: Actions, gaze: tuple[float, float] = (0.0, 0.0)) -> Surface:
@@ -56,7 +57,7 @@ class BuiltinRig:
         fixed = body.fixed + head_actions.jaw_drop(
             body.fixed, body.fixed_jaw, head_actions.JAW_OPEN * weights.get("27", 0.0)
         )
-        vertices = np.concatenate([skin, *body.balls, fixed]).astype(np.float32)
+        vertices = np.concatenate([skin, self._mouth.hollow(skin), *body.balls, fixed]).astype(np.float32)
         return Surface(
             vertices=vertices,
             triangles=body.triangles,
@@ -74,9 +75,10 @@ class BuiltinRig:
         for name, value in weights.items():
             vector[self._order[name]] = value
         skin = body.skin + (vector @ self._shapes).reshape(-1, 3)
-        self._part_lips(skin)
+        self._mouth.keep_apart(skin)
         skin[self._lids] = head_features.cover_eyes(skin[self._lids], body.eyes)
-        self._hang_rims(skin, body.eyes)
+        self._mouth.hang_rims(skin)
+        self._hang_lids(skin, body.eyes)
         return skin
 
     @lru_cache(maxsize=512)  # noqa: B019 - the rig itself lives as long as the process
@@ -93,30 +95,7 @@ class BuiltinRig:
         ]
         self._eye_margins = [np.unique(self.grid.margin[rim]) for rim in self._eye_rims]
 
-    def _setup_lips(self) -> None:
-        """Which vertices each column of the mouth moves when the lower lip would cross the upper one."""
-        chart, grid = self.grid.chart, self.grid
-        self._mouth_rim = np.flatnonzero(grid.slit == 2)
-        margin = np.unique(grid.margin[self._mouth_rim])
-        upper, lower = (margin[grid.lower[margin] == k] for k in (0, 1))
-        self._lip_upper = upper[np.argsort(chart[upper, 0])]
-        inner = lower[np.argsort(chart[lower, 0])]
-        # The corners belong to both lips.
-        self._lip_lower = np.concatenate([self._lip_upper[:1], inner, self._lip_upper[-1:]])
-        near = np.flatnonzero(
-            (grid.rim == 0) & (np.abs(chart[:, 0]) < MOUTH_CORNER) & (np.abs(chart[:, 1] - MOUTH_LINE) < 1.6)
-        )
-        self._lip_near = near
-        self._lip_column = np.searchsorted(chart[self._lip_upper, 0], chart[near, 0] - 1e-3)
-        fall = np.exp(-0.5 * ((chart[near, 1] - MOUTH_LINE) / 0.7) ** 2)
-        self._lip_share = (np.where(grid.lower[near] > 0, -0.5, 0.5) * fall).astype(np.float32)
-
-    def _part_lips(self, skin: np.ndarray) -> None:
-        overlap = np.maximum(skin[self._lip_lower, 1] - skin[self._lip_upper, 1], 0.0)
-        if overlap.max() > 0:
-            skin[self._lip_near, 1] += overlap[self._lip_column] * self._lip_share
-
-    def _hang_rims(self, skin: np.ndarray, eyes: np.ndarray) -> None:
+    def _hang_lids(self, skin: np.ndarray, eyes: np.ndarray) -> None:
         for rim, centre in zip(self._eye_rims, eyes):
             edge = skin[self.grid.margin[rim]]
             outward = edge - centre
@@ -124,13 +103,6 @@ class BuiltinRig:
             # The second row ends inside the eyeball, so that no gap opens between lid and eye.
             near = np.where(self.grid.rim[rim, None] == 1, far - 0.14, 0.9 * EYE_RADIUS)
             skin[rim] = centre + outward * (near / far)
-        rim = self._mouth_rim
-        edge = skin[self.grid.margin[rim]]
-        depth = self.grid.rim[rim]
-        side = np.where(self.grid.lower[rim] > 0, -1.0, 1.0)
-        # The inside curls past the other lip, so that no gap shows where closed lips differ in depth.
-        curl = np.where(depth == 1, -0.05, 0.06) * side
-        skin[rim] = edge + np.stack([0.0 * depth, curl, -0.38 * depth], 1).astype(np.float32)
 
     def _build_body(self, shape: bytes, hair_style: str) -> _Body:
         coefficients = np.frombuffer(shape, np.float32)[: len(self.modes)]
@@ -139,14 +111,14 @@ class BuiltinRig:
         eyes = np.stack(
             [EYE_CENTRE * [s, 1, 1] + moved[m].mean(axis=0) for s, m in zip((1, -1), self._eye_margins)]
         ).astype(np.float32)
-        mouth = moved[self._lip_upper].mean(axis=0)
+        mouth = moved[self._mouth.upper].mean(axis=0)
         root = int(np.argmin(np.hypot(self.grid.chart[:, 0] - 9.2, self.grid.chart[:, 1] - 1.6)))
         other = int(np.argmin(np.hypot(self.grid.chart[:, 0] + 9.2, self.grid.chart[:, 1] - 1.6)))
         balls = [p.vertices + c for p, c in zip(self._pieces[:2], eyes)]
         inner = self._pieces[2:]
         ears = [head_inside.ear(1), head_inside.ear(-1)] if shows_ears(hair_style) else []
         hair = hair_piece(hair_style, self.grid, skin)
-        all_pieces = [*self._pieces[:2], *inner, *ears, *([hair] if hair else [])]
+        all_pieces = [self._mouth.hollow_piece(), *self._pieces[:2], *inner, *ears, *([hair] if hair else [])]
         fixed = [p.vertices + mouth for p in inner]
         fixed += [p.vertices + skin[r] for p, r in zip(ears, (root, other))]
         fixed += [hair.vertices] if hair else []
@@ -154,7 +126,7 @@ class BuiltinRig:
         return _Body(
             skin=skin.astype(np.float32),
             fixed=np.concatenate(fixed).astype(np.float32),
-            fixed_jaw=np.concatenate([p.jaw for p in all_pieces[2:]]),
+            fixed_jaw=np.concatenate([p.jaw for p in all_pieces[3:]]),
             eyes=eyes,
             balls=(balls[0], balls[1]),
             triangles=np.concatenate(

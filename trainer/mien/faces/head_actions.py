@@ -1,7 +1,7 @@
 """What each action unit does to the built-in head: displacement fields over the chart, and how units combine.
 
-The fields follow the FACS descriptions of appearance changes (Ekman, Friesen and Hager 2002); amplitudes are those
-of grade E, slightly exaggerated so that they read at 96 pixels.
+The fields follow the FACS descriptions of appearance changes (Ekman, Friesen and Hager 2002); amplitudes are
+those of grade E, slightly exaggerated so that they read at 96 pixels.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ JAW_AXIS = np.array([0.0, 1.5, 0.5])
 """Point of the axis (along x) the jaw turns about."""
 JAW_OPEN = 22.0
 """Jaw angle of AU27 at full intensity, degrees."""
-LID_SHAPES = ("lid_up", "lid_low")
-"""Basis shapes of the lids: margin from the closed line to its resting place."""
 
 
 def action_shapes(grid: Grid, skin: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Basis of the expressions: names ("12_L", "27", "lid_up_R", ...) and float32 [names, n, 3] displacements, cm."""
+    """Expressions at full strength: names ("12_L", "27", ...) and displacements float32 [names, n, 3], cm."""
     u, v = grid.chart.T.astype(float)
     left, right = sides(u)
     shapes: dict[str, np.ndarray] = {}
@@ -94,6 +92,7 @@ def _brow_eye(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarray]
         ),
         "lid_up": _vector(0.0, upper * above, 0.0, u),
         "lid_low": _vector(0.0, -lower * below, 0.0, u),
+        "lid_close": _vector(0.0, -0.85 * lower * (above + below), 0.0, u),
     }
 
 
@@ -136,7 +135,7 @@ def _cheek_nose(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarra
 
 
 def _lip(u: np.ndarray, v: np.ndarray, grid: Grid, upper: bool) -> np.ndarray:
-    """Weight of the upper (or lower) lip with the skin beside it, 1 on the red of the lip, 0 at the corners."""
+    """Weight of the upper (or lower) lip with the skin beside it, 1 on the red, 0 at the corners."""
     across = step(np.abs(u), MOUTH_CORNER + 0.05, MOUTH_CORNER - 1.4)
     if upper:
         return across * step(v, -1.0, -2.5) * (grid.lower == 0) * (v < 0)
@@ -173,9 +172,7 @@ def _corners(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
             -0.55 * pull + 0.5 * apple + 0.2 * cheek - 0.1 * lips,
             u,
         ),
-        "14": _vector(
-            s * 0.5 * pull, 0.12 * pull + 0.5 * thin, -0.35 * pull - 0.55 * pit + 0.35 * rim, u
-        ),
+        "14": _vector(s * 0.5 * pull, 0.12 * pull + 0.5 * thin, -0.35 * pull - 0.55 * pit + 0.35 * rim, u),
         "15": _vector(s * 0.1 * pull, -1.0 * pull, -0.1 * pull + 0.25 * jowl, u),
         "20": _vector(s * 1.15 * pull, -0.3 * pull + 1.3 * thin, -0.6 * pull - 0.15 * lips, u),
     }
@@ -203,10 +200,8 @@ def _lips_and_chin(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.nda
         "18": _vector(-0.45 * u * around, 0.12 * line * lips, 0.95 * front, u),
         "22": _vector(-0.26 * u * around, gap * (0.38 * up - 0.42 * low), 0.95 * lips * flat, u),
         "23": _vector(-0.16 * u * around, -0.55 * line * lips, -0.1 * lips + 0.12 * bulge, u),
-        "24": _vector(
-            -0.03 * u * around, -0.68 * line * lips + 0.2 * chin, -0.35 * lips + 0.3 * bulge, u
-        ),
-        "25": _vector(0.0, gap * (0.22 * up - 0.45 * low), 0.0, u),
+        "24": _vector(-0.03 * u * around, -0.68 * line * lips + 0.2 * chin, -0.35 * lips + 0.3 * bulge, u),
+        "25": _vector(0.0, gap * (0.28 * up - 0.52 * low), 0.0, u),
         "28": _vector(0.0, -0.72 * line * lips, -0.75 * lips * np.exp(-0.5 * (line / 0.8) ** 2), u),
     }
 
@@ -221,20 +216,22 @@ def jaw_opening(actions: Actions) -> float:
     return min(1.0, max(0.08 * part + 0.42 * drop, wide))
 
 
-def lid_state(side: Mapping[int, float], gaze_pitch: float) -> tuple[float, float]:
-    """Openness of the upper and of the lower lid of one eye: 1 at rest, 0 closed.
+def lid_state(side: Mapping[int, float], gaze_pitch: float) -> tuple[float, float, float]:
+    """Openness of the upper and lower lid of an eye (1 at rest, 0 closed), and how far they are closed.
 
     Args:
         side: intensities of that side.
         gaze_pitch: degrees, > 0 up; the upper lid follows the eye.
     """
-    closed = min(1.0, max(side.get(43, 0.0), side.get(45, 0.0)))
+    # A weak side (`Person.gain`) still closes fully.
+    closed = min(1.0, 1.15 * max(side.get(43, 0.0), side.get(45, 0.0)))
     squeeze = side.get(7, 0.0)
     upper = 1 + 0.62 * side.get(5, 0.0) - 0.22 * squeeze - 0.12 * side.get(6, 0.0) - 0.10 * side.get(9, 0.0)
     upper += np.clip(gaze_pitch, -25, 20) * 0.016
     lower = 1 + 0.25 * side.get(5, 0.0) - 1.15 * squeeze - 0.6 * side.get(6, 0.0) - 0.3 * side.get(9, 0.0)
     lower += np.clip(-gaze_pitch, -15, 15) * 0.012
-    return max(0.0, float(upper)) * (1 - closed), float(max(-0.55, lower)) * (1 - closed)
+    open_ = 1 - closed
+    return max(0.0, float(upper)) * open_, float(max(-0.55, lower)) * open_, closed
 
 
 def shape_weights(actions: Actions, gaze_pitch: float = 0.0) -> dict[str, float]:
@@ -246,8 +243,9 @@ def shape_weights(actions: Actions, gaze_pitch: float = 0.0) -> dict[str, float]
             if number in (5, 26, 27, 43, 45):
                 continue
             weights[f"{number}_{letter}" if unit.lateral else str(number)] = float(value)
-        weights[f"lid_up_{letter}"], weights[f"lid_low_{letter}"] = lid_state(side, gaze_pitch)
+        for lid, value in zip(("lid_up", "lid_low", "lid_close"), lid_state(side, gaze_pitch)):
+            weights[f"{lid}_{letter}"] = value
     weights["27"] = jaw_opening(actions)
-    if 25 in actions.left or 26 in actions.left:
-        weights["25"] = max(actions.intensity(25), 0.6 * actions.intensity(26))
+    # Whatever opens the jaw parts the lips, too.
+    weights["25"] = max(actions.intensity(25), 0.6 * actions.intensity(26), 0.85 * actions.intensity(27))
     return {name: value for name, value in weights.items() if value != 0.0}

@@ -17,7 +17,8 @@ from mien.faces.head_surface import (
 )
 
 _HALF_LANDMARKS = [
-    (9.1, 3.6), (9.0, 1.5), (8.8, -0.8), (8.6, -4.4), (7.6, -6.9), (5.8, -7.5), (3.9, -7.6), (1.9, -7.6), (0.0, -7.6),
+    (9.1, 3.6), (9.0, 1.5), (8.8, -0.8), (8.6, -4.4), (7.6, -6.9), (5.8, -7.5),
+    (3.9, -7.6), (1.9, -7.6), (0.0, -7.6),
 ]  # fmt: skip
 _LID_BLEND = np.float32(0.12)
 _LEFT_BROW = [(1.25, 5.75), (2.5, 6.05), (3.8, 6.15), (4.8, 5.9), (5.6, 5.3)]
@@ -26,8 +27,8 @@ _LEFT_BROW = [(1.25, 5.75), (2.5, 6.05), (3.8, 6.15), (4.8, 5.9), (5.6, 5.3)]
 def landmark_chart() -> tuple[np.ndarray, np.ndarray]:
     """Chart of the 68 Multi-PIE (iBUG) landmarks, float32 [68, 2], and the lower side of a cut, bool [68].
 
-    Order as iBUG: jaw from the person's right ear to the left one, right brow, left brow, nose, right eye, left
-    eye, outer lips, inner lips.
+    Order as iBUG: jaw from the person's right ear to the left one, right brow, left brow, nose, right eye,
+    left eye, outer lips, inner lips.
     """
     right = [(-u, v) for u, v in _HALF_LANDMARKS]
     jaw = right + [(u, v) for u, v in _HALF_LANDMARKS[-2::-1]]
@@ -91,7 +92,7 @@ def neutral(grid: Grid) -> np.ndarray:
 
 
 def cover_eyes(p: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Push skin [n, 3] in front of the eyeballs at `centres` [2, 3] (left, right) out onto spheres around them."""
+    """Push skin [n, 3] in front of the eyeballs out onto spheres around `centres` [2, 3] (left, right)."""
     out = p.copy()
     centre = np.where((p[:, :1] > 0), centres[0], centres[1])
     offset = p[:, :2] - centre[:, :2]
@@ -133,7 +134,7 @@ def _lips(u: np.ndarray, v: np.ndarray, lower: np.ndarray) -> np.ndarray:
 
 
 def eye_opening(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Height of the upper and depth of the lower lid margin below the closed line when open, cm, at chart |u|."""
+    """How far the open upper and lower lid margins lie above and below the closed line, cm, at chart |u|."""
     t = (np.abs(u) - (EYE_INNER + EYE_OUTER) / 2) / ((EYE_OUTER - EYE_INNER) / 2)
     upper = 0.6 * np.clip(1 - np.abs(t) ** 2.2, 0, None) * (1 - 0.12 * t)
     lower = 0.30 * np.clip(1 - np.abs(t) ** 2.0, 0, None) * (1 + 0.25 * t)

@@ -1,4 +1,4 @@
-"""Hair of the built-in head: a shell over the scalp that dips under the skin at the hair line, and curtains."""
+"""Hair of the built-in head: a shell that dips under the skin at the hair line, and curtains."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def hair_piece(style: str, grid: Grid, skin: np.ndarray) -> Piece | None:
     normal = _normals(skin, grid.triangles)
     locks = _locks(u, v, cut)
     full = cut.sides + (cut.volume - cut.sides) * step(v, 4.0, 11.0)
-    # Linear through 0 at the hair line, so that shell and skin cross where the line is, not where the mesh is.
+    # Linear through 0 at the hair line: shell and skin cross where the line is, not where the mesh is.
     full = np.maximum(full + locks, 0.15)
     thick = np.where(inside > 0, full * (1 - np.exp(-inside / 1.4)), np.maximum(full / 1.4 * inside, -1.2))
     shell = skin + normal * thick[:, None]
@@ -131,7 +131,11 @@ def _curtain(cut: _Style, skin: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.
     p = np.stack([x, y, z], -1).reshape(-1, 3)
     faces = sheet(np.arange(x.size).reshape(x.shape))
     chart = np.stack([7.5 * a, y], -1).reshape(-1, 2)
-    return np.concatenate([p, p]), np.concatenate([faces, faces[:, ::-1] + x.size]), np.concatenate([chart, chart])
+    return (
+        np.concatenate([p, p]),
+        np.concatenate([faces, faces[:, ::-1] + x.size]),
+        np.concatenate([chart, chart]),
+    )
 
 
 def _normals(p: np.ndarray, triangles: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the skin of the built-in head opens onto: eyeballs, teeth, tongue, the hollow of the mouth; and the ears."""
+"""What the skin of the built-in head opens onto: eyeballs, teeth, tongue; and the ears."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Piece:
         vertices: float32 [n, 3], cm.
         triangles: int32 [t, 3], counter-clockwise from outside.
         part: index into `mien.faces.rig.PARTS`.
-        chart: float32 [n, 2]; of teeth (arc length from the midline in cm, height in cm: 0 biting edge, about 1
-            gum line); of the tongue and the cavity (x, depth); of an eyeball (x, y) of its own direction.
+        chart: float32 [n, 2]; of teeth (arc length from the midline in cm, height in cm: 0 biting edge,
+            about 1 gum line); of the tongue (x, depth); of an eyeball (x, y) of its own direction.
         jaw: float32 [n], how far each vertex follows the jaw, in [0, 1].
     """
 
@@ -34,14 +34,14 @@ class Piece:
 
 
 def sheet(rows: np.ndarray) -> np.ndarray:
-    """Triangles int32 of a block of vertex indices [r, c]; outside is seen with rows downwards, columns rightwards."""
+    """Triangles int32 of vertex indices [r, c]; from outside rows run downwards, columns rightwards."""
     a, b, c, d = rows[:-1, :-1], rows[:-1, 1:], rows[1:, :-1], rows[1:, 1:]
     return np.stack([np.stack([a, c, d], -1), np.stack([a, d, b], -1)], -2).reshape(-1, 3).astype(np.int32)
 
 
 def pieces() -> list[Piece]:
-    """All inner parts of the average head at rest."""
-    return [eyeball(1), eyeball(-1), _teeth(upper=True), _teeth(upper=False), _tongue(), _cavity()]
+    """Eyeballs (left, right), teeth and tongue of the average head at rest."""
+    return [eyeball(1), eyeball(-1), _teeth(upper=True), _teeth(upper=False), _tongue()]
 
 
 def eyeball(side: int) -> Piece:
@@ -72,8 +72,10 @@ def _arch(width: float, front: float, count: int) -> tuple[np.ndarray, np.ndarra
 def _teeth(upper: bool) -> Piece:
     x, z, arc = _arch(2.55 if upper else 2.35, TEETH_FRONT if upper else TEETH_FRONT - 0.22, 65)
     heights = np.array([0.0, 0.35, 0.75, 1.0, 1.5, 2.0] if upper else [0.0, 0.3, 0.6, 0.9, 1.1, 1.3])
-    lean = np.array([-0.05, 0.02, 0.0, -0.08, -0.05, -0.3] if upper else [-0.05, 0.02, -0.03, -0.15, -0.35, -0.7])
-    edge = MOUTH_LINE - 0.16 if upper else MOUTH_LINE - 0.12
+    lean = np.array(
+        [-0.05, 0.02, 0.0, -0.08, -0.05, -0.3] if upper else [-0.05, 0.02, -0.03, -0.15, -0.35, -0.7]
+    )
+    edge = MOUTH_LINE - 0.22 if upper else MOUTH_LINE - 0.12
     h = np.repeat(heights[:, None], len(x), 1)
     y = edge + h if upper else edge - h
     p = np.stack([np.repeat(x[None], len(h), 0), y, z[None] + lean[:, None]], -1)
@@ -105,19 +107,6 @@ def _tongue() -> Piece:
     index = np.arange(x.size).reshape(x.shape)
     chart = np.stack([x, along], -1)[::-1].reshape(-1, 2)
     return _piece(p.reshape(-1, 3), sheet(index), "tongue", chart, np.full(x.size, 0.9))
-
-
-def _cavity() -> Piece:
-    """A bowl open to the front, from behind the upper lip to behind the lower one."""
-    t, a = np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 2 * np.pi, 33), indexing="ij")
-    x = 3.4 * t * np.cos(a)
-    height = np.sin(a) * t
-    y = MOUTH_LINE - 0.3 + np.where(height > 0, 2.2, 1.7) * height
-    z = 5.0 + 3.6 * t**3 - 0.4 * (np.abs(np.cos(a)) * t) ** 2
-    p = np.stack([x, y, z], -1).reshape(-1, 3)
-    index = np.arange(x.size).reshape(x.shape)
-    jaw = 0.5 - 0.5 * np.tanh(2.5 * height)
-    return _piece(p, sheet(index), "cavity", p[:, [0, 2]], jaw.reshape(-1))
 
 
 def _piece(p: np.ndarray, triangles: np.ndarray, name: str, chart: np.ndarray, jaw: np.ndarray) -> Piece:

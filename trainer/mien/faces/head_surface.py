@@ -1,8 +1,8 @@
-"""The skin of the built-in head at rest: a lofted skull with the features of a face, cut open at eyes and mouth.
+"""The skin of the built-in head at rest: a lofted skull, cut open at eyes and mouth.
 
-Everything on the skin is addressed by its chart (u, v), about centimetres on the average face: u runs from the
-midline to the person's left, v upwards. On the front of the face x is about u and y about v.
-The head frame: x to the person's left, y up, z out of the face; cm; eye centres near y = 3.5, mouth near -3.4.
+Everything on the skin is addressed by its chart (u, v), about centimetres on the average face: u runs from
+the midline to the person's left, v upwards. On the front of the face x is about u and y about v. The head
+frame: x to the person's left, y up, z out of the face; cm; eye centres near y = 3.5, mouth near -3.4.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ EYE_CENTRE = np.array([3.2, 3.5, 8.1], np.float32)
 EYE_RADIUS, LID_RADIUS = 1.42, 1.53
 _HALF_WIDTH = 7.5
 
-# Control rings from the crown to the shoulders: chart v; front (y, z); side (x, y, z); back (y, z); fullness of the front.
+# Control rings from the crown to the shoulders:
+# chart v; front (y, z); side (x, y, z); back (y, z); fullness of the front.
 _RINGS = np.array(
     [
         [14.4, 14.4, -0.4, 0.2, 14.4, -0.8, 14.4, -1.2, 1.0],
@@ -53,11 +54,11 @@ class Grid:
 
     Attributes:
         chart: float32 [n, 2], (u, v).
-        lower: float32 [n], 1 on and below the mouth cut, else 0 (the two lips differ at the same chart point).
+        lower: float32 [n], 1 on and below the mouth cut, else 0 (the lips differ at the same chart point).
         under_eye: float32 [n], 1 on and below the eye cut, else 0.
-        rim: float32 [n], 0 on the outer skin, 1 and 2 on the rows that turn inwards at a cut.
+        rim: float32 [n], 0 on the outer skin, 1 and 2 on rows that turn inwards at a cut.
         slit: int8 [n], of a rim row: 1 eye, 2 mouth, else 0.
-        margin: int32 [n], the vertex on the edge of the cut that a rim vertex hangs on, else the vertex itself.
+        margin: int32 [n], of a rim vertex the one on the edge of the cut it hangs on, else itself.
         triangles: int32 [t, 3], counter-clockwise from outside.
     """
 
@@ -80,7 +81,7 @@ def columns() -> np.ndarray:
 
 
 def build_grid() -> Grid:
-    """Mesh the chart in three strips (forehead, eyes to mouth, below) that part only inside eyes and mouth."""
+    """Mesh the chart in three strips (forehead, eyes to mouth, below) that part at eyes and mouth."""
     u = columns()
     strips = [
         np.concatenate(

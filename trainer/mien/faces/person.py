@@ -12,7 +12,7 @@ SHAPE_SIZE = 50
 """Length of `Person.shape`; a rig uses as many of the leading coefficients as it has modes."""
 
 HAIR_STYLES = ("bald", "receding", "short", "side_part", "fringe", "curly", "bob", "long", "tied")
-"""Hair styles of the built-in head; each sets the hair line, the volume and whether hair hangs down the sides."""
+"""Hair styles of the built-in head; each sets hair line, volume and whether hair hangs down."""
 
 _HAIR_COLOURS = np.array(
     [
@@ -50,7 +50,7 @@ class Person:
         hair_style: one of `HAIR_STYLES`.
         hair: albedo of the hair.
         iris: albedo of the iris.
-        resting: tone of the face at rest: small intensities that add to every action, different on both sides.
+        resting: tone of the face: small intensities that add to every action, unlike on both sides.
         gain: strength of the left and right half of the face, at most 1.
     """
 
@@ -71,7 +71,7 @@ class Person:
     gain: tuple[float, float]
 
     def act(self, actions: Actions) -> Actions:
-        """What this face shows when it does `actions`: side gains applied, resting tone added, cut to [0, 1]."""
+        """What this face shows when it does `actions`: gains applied, resting tone added, cut to [0, 1]."""
         gains = (self.gain if ACTION_UNITS[n].lateral else (max(self.gain),) * 2 for n in ACTION_UNITS)
         left: dict[int, float] = {}
         right: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""Colour of the skin over the chart of the built-in head: pigment, blood, lips, brows, lashes, beard, spots, lines.
+"""Colour of the skin over the chart of the built-in head: pigment, blood, lips, brows, lashes, beard, spots.
 
 All masks that do not depend on the person are painted once; a person's texture mixes them and is kept.
 """
@@ -52,7 +52,7 @@ def creases(person: Person, actions: Actions, chart: np.ndarray) -> np.ndarray:
 
 
 def texture(person: Person) -> np.ndarray:
-    """Albedo texture of `person`, float32 [SIZE, SIZE, 3], rows with v from top to bottom, columns with u ascending."""
+    """Albedo of `person`, float32 [SIZE, SIZE, 3]: rows with v downwards, columns with u ascending."""
     key = (
         person.seed, person.melanin, person.blood, person.age, person.freckles, person.beard, person.lips,
         person.brow_size, person.hair_style, person.brow.tobytes(), person.hair.tobytes(),

@@ -97,5 +97,7 @@ def _folds(u: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray]:
         "23": 0.45 * puckers,
         "24": 0.4 * chin + 0.3 * stroke(a, v, [(corner - 0.1, -3.1), (corner + 0.5, -3.6)], 0.15),
         "28": 0.3 * puckers,
-        "age": 0.55 * nasolabial + 0.28 * rows * step(a, 6.5, 4.0) + 0.3 * crow + 0.4 * glabella + 0.45 * marionette + 0.4 * pouch,
+        "age": 0.4 * pouch
+        + 0.55 * nasolabial
+        + 0.28 * rows * step(a, 6.5, 4.0) + 0.3 * crow + 0.4 * glabella + 0.45 * marionette,
     }  # fmt: skip

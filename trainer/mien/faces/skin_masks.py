@@ -47,8 +47,10 @@ def masks() -> dict[str, np.ndarray]:
     a = np.abs(u)
     painted = {
         "lips": _lips(u, v),
-        "lip_line": np.exp(-0.5 * ((v - MOUTH_LINE) / 0.06) ** 2) * step(a, MOUTH_CORNER + 0.35, MOUTH_CORNER - 0.1),
-        "flush": pair(u, v, (4.2, 0.3), (1.7, 1.3)) + 0.8 * bump(u, v, (0, 0.2), (1.2, 0.9)) + 0.35 * bump(u, v, (0, -6.6), (1.4, 0.9)),
+        "lip_line": step(a, MOUTH_CORNER + 0.35, MOUTH_CORNER - 0.1)
+        * np.exp(-0.5 * ((v - MOUTH_LINE) / 0.06) ** 2),
+        "flush": 0.35 * bump(u, v, (0, -6.6), (1.4, 0.9))
+        + pair(u, v, (4.2, 0.3), (1.7, 1.3)) + 0.8 * bump(u, v, (0, 0.2), (1.2, 0.9)),
         "under_eye": pair(u, v, (2.9, 2.35), (1.2, 0.42)),
         "socket": pair(u, v, (2.2, 4.6), (0.9, 0.55)) + 0.7 * pair(u, v, (1.55, 3.6), (0.4, 0.7)),
         "nostril": pair(u, v, (0.62, -0.98), (0.3, 0.15), 3.0),
@@ -88,13 +90,13 @@ def _lashes(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 def _beard(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     a = np.abs(u)
     top = np.interp(a, [0, 2.2, 3.4, 5.5, 7.5, 8.6, 9.2, 10.5], [-1.4, -1.5, -3.3, -3.4, -1.8, 1.5, 2.2, 2.0])
-    region = step(v, top + 0.35, top - 0.35) * step(v, -9.3, -8.0) * step(a, 9.6, 9.0)
+    region = step(v, top + 0.8, top - 0.8) * step(v, -9.3, -8.0) * step(a, 9.6, 9.0)
     bald = pair(u, v, (1.5, -5.0), (0.55, 0.4)) * 0.6 + bump(u, v, (0, -1.7), (0.25, 0.4)) * 0.5
     return region * (1 - np.clip(_lips(u, v) * 1.2, 0, 1)) * (1 - bald)
 
 
 def brow_mask(size: float, rng: np.random.Generator) -> np.ndarray:
-    """Hair of both brows, float32 [SIZE, SIZE] in [0, 1], thickness factor `size`, shape and hairs drawn by `rng`."""
+    """Hair of both brows, float32 [SIZE, SIZE] in [0, 1]; thickness `size`, the rest drawn by `rng`."""
     arch, thin, tail, start = (
         rng.uniform(-0.12, 0.16),
         rng.uniform(0.8, 1.1),

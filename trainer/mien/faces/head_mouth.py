@@ -1,0 +1,82 @@
+"""The mouth of the built-in head: lips that never cross, their inner side, and the hollow behind them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mien.faces.head_inside import Piece, sheet
+from mien.faces.head_surface import MOUTH_CORNER, MOUTH_LINE, Grid
+from mien.faces.rig import PARTS
+
+
+class Mouth:
+    """Corrects a posed skin around the cut of the mouth, and hangs the hollow of the mouth on it.
+
+    Attributes:
+        upper: int [k], vertices on the edge of the upper lip from the person's right to the left corner.
+        lower: int [k], those of the lower lip; the corners belong to both.
+    """
+
+    def __init__(self, grid: Grid) -> None:
+        chart = grid.chart
+        self._rim = np.flatnonzero(grid.slit == 2)
+        margin = np.unique(grid.margin[self._rim])
+        upper, lower = (margin[grid.lower[margin] == k] for k in (0, 1))
+        self.upper = upper[np.argsort(chart[upper, 0])]
+        inner = lower[np.argsort(chart[lower, 0])]
+        self.lower = np.concatenate([self.upper[:1], inner, self.upper[-1:]])
+        self._near = np.flatnonzero(
+            (grid.rim == 0) & (np.abs(chart[:, 0]) < MOUTH_CORNER) & (np.abs(chart[:, 1] - MOUTH_LINE) < 1.6)
+        )
+        self._column = np.searchsorted(chart[self.upper, 0], chart[self._near, 0] - 1e-3)
+        fall = np.exp(-0.5 * ((chart[self._near, 1] - MOUTH_LINE) / 0.7) ** 2)
+        self._share = (np.where(grid.lower[self._near] > 0, -0.5, 0.5) * fall).astype(np.float32)
+        self._edge = grid.margin[self._rim]
+        depth = grid.rim[self._rim]
+        side = np.where(grid.lower[self._rim] > 0, -1.0, 1.0)
+        # The inside curls past the other lip, so that no gap shows where closed lips differ in depth.
+        curl = np.where(depth == 1, -0.05, 0.06) * side
+        self._inward = np.stack([0.0 * depth, curl, -0.38 * depth], axis=1).astype(np.float32)
+        innermost = np.flatnonzero((grid.slit == 2) & (grid.rim == 2))
+        above, below = innermost[: len(innermost) // 2], innermost[len(innermost) // 2 :]
+        self._loop = np.concatenate([above, below[::-1][1:]])
+        self._spread = _spread(chart[self._loop, 0], len(above))
+
+    def keep_apart(self, skin: np.ndarray) -> None:
+        """Where the lips of `skin` [n, 3] would cross, let both give way by half, in place."""
+        overlap = np.maximum(skin[self.lower, 1] - skin[self.upper, 1], 0.0)
+        if overlap.max() > 0:
+            skin[self._near, 1] += overlap[self._column] * self._share
+
+    def hang_rims(self, skin: np.ndarray) -> None:
+        """Place the rows that turn inwards behind the edges of the lips, in place."""
+        skin[self._rim] = skin[self._edge] + self._inward
+
+    def hollow(self, skin: np.ndarray) -> np.ndarray:
+        """Vertices float32 [m, 3] of a closed bag that starts at the innermost row of the lips."""
+        loop = skin[self._loop]
+        centre = loop.mean(axis=0)
+        wide = loop + self._spread
+        deep = 0.55 * wide + 0.45 * centre
+        deep[:, 2] = centre[2] - 3.2
+        end = np.broadcast_to(centre + np.array([0, 0, -4.2], np.float32), loop.shape)
+        return np.concatenate([loop, wide, deep, end]).astype(np.float32)
+
+    def hollow_piece(self) -> Piece:
+        """Triangles of the hollow; its vertices come from `hollow`."""
+        count = 4 * len(self._loop)
+        index = np.arange(count).reshape(4, -1)
+        chart = np.stack(
+            [np.tile(np.linspace(0, 1, len(self._loop)), 4), np.repeat(np.arange(4.0), len(self._loop))], 1
+        )
+        return Piece(
+            np.zeros((count, 3), np.float32), sheet(index), PARTS.index("cavity"),
+            chart.astype(np.float32), np.zeros(count, np.float32),
+        )  # fmt: skip
+
+
+def _spread(u: np.ndarray, above: int) -> np.ndarray:
+    """How far the bag widens behind the lips, float32 [loop, 3]: cheeks to the sides, palate and floor."""
+    across = u / MOUTH_CORNER
+    rise = np.where(np.arange(len(u)) < above, 0.6, -0.5) * np.clip(1 - across**2, 0, 1)
+    return np.stack([0.25 * across, rise, np.full(len(u), -0.8)], axis=1).astype(np.float32)
