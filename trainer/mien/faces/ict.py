@@ -11,6 +11,7 @@ from scipy.interpolate import RBFInterpolator
 from scipy.spatial import cKDTree
 
 from mien.faces.actions import Actions
+from mien.faces.fields import sides
 from mien.faces.head_hair import hair_piece
 from mien.faces.head_inside import Piece, eyeball
 from mien.faces.head_surface import EYE_RADIUS, Grid
@@ -57,9 +58,8 @@ class IctRig:
 
     def __init__(self, model: IctModel) -> None:
         self._model = model
-        self._shapes = model.expressions.reshape(len(EXPRESSIONS), -1)
+        self._order, self._shapes = _sided(model)
         self._modes = model.identity.reshape(len(model.identity), -1)
-        self._order = {name: index for index, name in enumerate(EXPRESSIONS)}
         spheres = [_sphere(model.vertices[slice(*RANGES[eye])]) for eye in ("eye_left", "eye_right")]
         self._centres = np.stack([centre for centre, _ in spheres])
         self._radius = float(np.mean([radius for _, radius in spheres]))
@@ -73,7 +73,7 @@ class IctRig:
     def surface(self, person: Person, actions: Actions, gaze: tuple[float, float] = (0.0, 0.0)) -> Surface:
         """The head of `person` while it shows `actions`, eyes turned by `gaze` (yaw, pitch; degrees)."""
         body = self._body(person.shape.tobytes(), person.hair_style)
-        weights = np.zeros(len(EXPRESSIONS), np.float32)
+        weights = np.zeros(len(self._order), np.float32)
         for name, weight in blend(actions, gaze).items():
             weights[self._order[name]] = weight
         used = np.flatnonzero(weights)
@@ -136,6 +136,21 @@ def fit_chart(vertices: np.ndarray) -> np.ndarray:
     seam = np.ptp(places[..., 0], axis=1) > 6
     chart[seam] = places[seam, 0]
     return chart.astype(np.float32)
+
+
+def _sided(model: IctModel) -> tuple[dict[str, int], np.ndarray]:
+    """Shapes by name and as rows [k, VERTICES * 3]; those of the whole mouth parted into two halves."""
+    halves = sides(model.vertices[:, 0].astype(np.float64))
+    names: list[str] = []
+    rows: list[np.ndarray] = []
+    for name, shape in zip(EXPRESSIONS, model.expressions):
+        if name.startswith("mouth") and not name.endswith(("_L", "_R")):
+            names += [f"{name}_L", f"{name}_R"]
+            rows += [(shape * half[:, None]).astype(np.float32).ravel() for half in halves]
+        else:
+            names.append(name)
+            rows.append(shape.ravel())
+    return {name: index for index, name in enumerate(names)}, np.stack(rows)
 
 
 def _sphere(points: np.ndarray) -> tuple[np.ndarray, float]:

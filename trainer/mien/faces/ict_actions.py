@@ -34,27 +34,17 @@ _SHAPES: dict[int, dict[str, float]] = {
 """Action unit -> blendshape -> weight at intensity 1. The nearest shapes stand in
 for AU11, 23 and 24, which the model lacks. Jaw (25, 26, 27) and lids (43, 45) are combined in `blend`."""
 
-_WHOLE = (
-    "mouthPucker",
-    "mouthFunnel",
-    "mouthRollLower",
-    "mouthRollUpper",
-    "mouthShrugLower",
-    "mouthShrugUpper",
-)
 _FULL_YAW, _FULL_PITCH = 30.0, 25.0
 
 
 def blend(actions: Actions, gaze: tuple[float, float]) -> dict[str, float]:
-    """Blendshape weights in [0, 1] of what a face shows, eyes turned by `gaze` (yaw, pitch; degrees)."""
+    """Blendshape weights in [0, 1.2] of what a face shows, eyes turned by `gaze` (yaw, pitch; degrees).
+
+    All but jawOpen carry a side: mouthPucker_L is the left half of the model's mouthPucker.
+    """
     weights: dict[str, float] = {}
     for letter, side in (("L", actions.left), ("R", actions.right)):
-        for name, weight in _side(side).items():
-            if name in _WHOLE:
-                # A shape of the whole mouth takes the stronger side.
-                weights[name] = max(weights.get(name, 0.0), weight)
-            else:
-                weights[f"{name}_{letter}"] = weight
+        weights |= {f"{name}_{letter}": weight for name, weight in _side(side).items()}
         weights |= _lids(side, letter, gaze)
     part, drop, wide = (actions.intensity(n) for n in (25, 26, 27))
     weights["jawOpen"] = max(0.12 * part + 0.4 * drop, wide)

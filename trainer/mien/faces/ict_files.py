@@ -153,8 +153,8 @@ def read_obj(path: Path, faces: bool = True) -> tuple[np.ndarray, np.ndarray]:
         if path.stat().st_size > _MAX_BYTES:
             raise DataError(f"is larger than {_MAX_BYTES >> 20} MiB", where=path, fix=_FIX)
         lines = path.read_bytes().splitlines()
-        rows = [line.split()[1:4] for line in lines if line.startswith(b"v ")]
-        vertices = np.array(rows, np.float32).reshape(-1, 3)
+        rows = [line.decode("latin-1") for line in lines if line.startswith(b"v ")]
+        vertices = _numbers(rows)
         triangles = _fans(line for line in lines if line.startswith(b"f ")) if faces else []
     except (OSError, ValueError) as error:
         raise DataError(f"not a readable OBJ file ({error})", where=path, fix=_FIX) from error
@@ -164,6 +164,13 @@ def read_obj(path: Path, faces: bool = True) -> tuple[np.ndarray, np.ndarray]:
     if len(vertices) == 0 or (len(index) and (index.min() < 0 or index.max() >= len(vertices))):
         raise DataError("an OBJ file without vertices or with a face beyond them", where=path, fix=_FIX)
     return vertices, index.astype(np.int32)
+
+
+def _numbers(rows: list[str]) -> np.ndarray:
+    """The three numbers after the first word of each row, float32 [n, 3]."""
+    if not rows:
+        return np.zeros((0, 3), np.float32)
+    return np.loadtxt(rows, np.float32, comments=None, usecols=(1, 2, 3), ndmin=2)
 
 
 def _fans(lines: Iterable[bytes]) -> list[tuple[int, int, int]]:

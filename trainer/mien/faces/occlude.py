@@ -16,7 +16,7 @@ from mien.faces.rig import Surface
 from mien.faces.scene import OCCLUDERS, Scene
 from mien.faces.skin import albedo
 
-# How a hand lies: the landmark near the tip of the middle finger (on the person's left, on the right), the shift
+# How a hand lies: the landmark near the middle fingertip (on the person's left, on the right), the shift
 # from it outwards and up (cm), and the lean of the fingers towards the midline (degrees).
 _GRIPS = (
     ((45, 36), (1.2, -1.6), -6.0),
