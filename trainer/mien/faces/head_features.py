@@ -9,7 +9,6 @@ from mien.faces.head_surface import (
     EYE_INNER,
     EYE_LINE,
     EYE_OUTER,
-    LID_RADIUS,
     MOUTH_CORNER,
     MOUTH_LINE,
     Grid,
@@ -20,7 +19,6 @@ _HALF_LANDMARKS = [
     (9.1, 3.6), (9.0, 1.5), (8.8, -0.8), (8.6, -4.4), (7.6, -6.9), (5.8, -7.5),
     (3.9, -7.6), (1.9, -7.6), (0.0, -7.6),
 ]  # fmt: skip
-_LID_BLEND = np.float32(0.12)
 _LEFT_BROW = [(1.25, 5.75), (2.5, 6.05), (3.8, 6.15), (4.8, 5.9), (5.6, 5.3)]
 
 
@@ -81,6 +79,7 @@ def neutral(grid: Grid) -> np.ndarray:
     z -= 0.6 * pair(u, v, (1.55, 3.75), (0.7, 1.0)) + 0.3 * pair(u, v, (3.0, 4.55), (1.7, 0.5))  # sockets
     z -= 0.2 * pair(u, v, (3.2, 2.2), (1.4, 0.55))
     z += 0.5 * pair(u, v, (4.9, 1.0), (1.8, 1.1)) + 0.3 * pair(u, v, (3.4, 0.2), (1.5, 1.4))  # cheek bones
+    z += 0.35 * pair(u, v, (2.35, 1.2), (0.75, 1.5))  # between nose and cheek
     z += 0.25 * pair(u, v, (4.4, -2.6), (1.9, 1.9)) - 0.25 * pair(u, v, (6.6, -2.0), (1.3, 1.6))
     z += _nose(u, v) + _lips(u, v, grid.lower)
     z += 0.45 * bump(u, v, (0, -6.6), (1.4, 0.85)) - 0.45 * bump(u, v, (0, -5.25), (1.6, 0.4))  # chin
@@ -88,28 +87,15 @@ def neutral(grid: Grid) -> np.ndarray:
     p[:, 2] += z * front
     p[:, 0] += np.sign(u) * 0.32 * pair(u, v, (1.35, -0.45), (0.55, 0.6))  # wings of the nose
     p[:, 1] -= 0.1 * bump(u, v, (0, -0.4), (0.9, 0.6))
+    p[:, 1] -= 0.13 * pair(u, v, (MOUTH_CORNER, MOUTH_LINE), (0.8, 0.7))  # resting corners hang a little
     return p
-
-
-def cover_eyes(p: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Push skin [n, 3] in front of the eyeballs out onto spheres around `centres` [2, 3] (left, right)."""
-    out = p.copy()
-    centre = np.where((p[:, :1] > 0), centres[0], centres[1])
-    offset = p[:, :2] - centre[:, :2]
-    d2 = (offset * offset).sum(axis=1)
-    sphere = (
-        centre[:, 2] + np.sqrt(np.maximum(LID_RADIUS**2 - d2, 0.0)) - 2.0 * np.maximum(d2 - LID_RADIUS**2, 0)
-    )
-    gap = np.clip((sphere - p[:, 2]) / _LID_BLEND, -30, 30)
-    out[:, 2] += _LID_BLEND * np.logaddexp(0.0, gap)
-    return out
 
 
 def _nose(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     rise = np.interp(
         v,
         [-1.75, -1.2, -0.75, -0.2, 0.45, 1.6, 2.6, 3.7, 4.8, 5.6],
-        [0, 0.55, 1.55, 2.35, 2.6, 2.0, 1.45, 0.85, 0.5, 0.0],
+        [0, 0.55, 1.5, 2.25, 2.45, 1.8, 1.25, 0.7, 0.42, 0.0],
     )
     width = np.interp(v, [-1.0, 0.3, 1.6, 3.0, 4.2, 5.6], [0.92, 0.97, 0.88, 0.75, 0.78, 1.1])
     bridge = rise * np.exp(-0.5 * np.abs(u / width) ** 2.15)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.faces.head_surface import EYE_CENTRE, EYE_RADIUS, MOUTH_LINE
+from mien.faces.head_surface import EYE_RADIUS, MOUTH_LINE
 from mien.faces.rig import PARTS
 
 TEETH_FRONT = 10.4
@@ -54,11 +54,6 @@ def eyeball(side: int) -> Piece:
     return _piece(
         p * EYE_RADIUS, sheet(index), "eye_left" if side > 0 else "eye_right", p[:, :2], np.zeros(len(p))
     )
-
-
-def eye_centre(side: int) -> np.ndarray:
-    """Centre of an eyeball of the average head, float32 [3]; `side` 1 the person's left."""
-    return EYE_CENTRE * np.array([side, 1, 1], np.float32)
 
 
 def _arch(width: float, front: float, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

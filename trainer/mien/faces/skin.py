@@ -15,8 +15,6 @@ from mien.faces.person import Person
 from mien.faces.skin_creases import crease_map
 from mien.faces.skin_masks import SIZE, brow_mask, hair_mask, masks, sample_texture, spots
 
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-
 
 def skin_tone(melanin: float, blood: float) -> np.ndarray:
     """Linear RGB albedo float32 [3] of skin with `melanin` and `blood` in [0, 1]."""
@@ -68,40 +66,48 @@ def _texture(
     rng = np.random.default_rng([seed, 77])
     m = masks()
     base = skin_tone(melanin, blood)
-    colour = np.repeat(np.repeat(base[None, None], SIZE, 0), SIZE, 1)
-    # Blotches of pigment and blood, the flush of cheeks, nose and ears, shadows under the eyes.
-    mottle = noise((SIZE, SIZE), (26, 26), rng)[..., None] * (0.03 + 0.02 * age)
-    fine = noise((SIZE, SIZE), (120, 120), rng)[..., None] * 0.025
-    mottle, fine = mottle * m["inner"][..., None], fine * m["inner"][..., None]
-    colour *= np.exp(mottle * np.array([0.3, 1.0, 0.9], np.float32) + fine)
-    flush = (0.12 + 0.5 * blood) * (1 - 0.55 * melanin)
-    colour *= np.exp(-flush * m["flush"][..., None] * np.array([0.08, 0.42, 0.36], np.float32))
-    tired = (0.18 + 0.35 * age) * m["under_eye"] + 0.22 * m["socket"]
-    colour *= np.exp(-tired[..., None] * np.array([0.55, 0.8, 0.7], np.float32))
-    colour = _mix(colour, base * np.array([0.55, 0.4, 0.38], np.float32), spots(rng) * freckles * 0.75)
-    colour = _mix(colour, _lip_colour(base, melanin, blood, lips), m["lips"] * (0.78 + 0.2 * lips))
-    colour = _mix(colour, colour * 0.45, m["lip_line"] * 0.9)
-    colour = _mix(colour, base * 0.12, m["nostril"])
-    colour = _mix(
-        colour, colour * np.array([0.62, 0.5, 0.48], np.float32), m["lid_crease"] * (0.75 + 0.2 * age)
-    )
-    whiskers = np.frombuffer(hair, np.float32) * 0.7 + 0.008
-    grain = 1 + 0.3 * noise((SIZE, SIZE), (300, 220), rng)
-    colour = _mix(
-        colour, whiskers, np.clip(m["beard"] * grain, 0, 1.1) * min(0.9, 0.08 * (beard > 0) + 0.85 * beard)
-    )
-    hairs = np.frombuffer(brow, np.float32)
-    colour = _mix(colour, np.minimum(hairs, base * 0.45), brow_mask(brow_size, rng))
-    colour = _mix(colour, np.full(3, 0.02, np.float32), m["lash"] * 0.92)
+    colour = _bare(base, melanin, blood, age, rng)
+    if freckles > 0:
+        _mix(colour, base * _rgb(0.55, 0.4, 0.38), spots(rng) * freckles * 0.75)
+    _mix(colour, _lip_colour(base, melanin, blood, lips), m["lips"] * (0.78 + 0.2 * lips))
+    _mix(colour, base * _rgb(0.35, 0.22, 0.2), m["lip_line"] * 0.9)
+    _mix(colour, base * 0.12, m["nostril"])
+    _mix(colour, base * _rgb(0.6, 0.48, 0.46), m["lid_crease"] * (0.75 + 0.2 * age))
+    head_hair = np.frombuffer(hair, np.float32)
+    if beard > 0:
+        grain = 1 + 0.25 * noise((SIZE, SIZE), (300, 220), rng)
+        _mix(colour, head_hair * 0.6 + 0.008, m["beard"] * grain * min(0.9, 0.08 + 0.85 * beard))
+    _mix(colour, np.minimum(np.frombuffer(brow, np.float32), base * 0.36), brow_mask(brow_size, rng))
+    _mix(colour, _rgb(0.02, 0.02, 0.02), m["lash"] * 0.92)
     if hair_style != "bald":
-        under = np.frombuffer(hair, np.float32)
-        colour = _mix(colour, under, hair_mask(hair_style) * (0.75 if hair_style == "receding" else 0.95))
-    return np.clip(colour, 0.002, 0.95).astype(np.float32)
+        _mix(colour, head_hair, hair_mask(hair_style) * (0.75 if hair_style == "receding" else 0.95))
+    return np.clip(colour, 0.002, 0.95)
 
 
-def _mix(colour: np.ndarray, other: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    w = np.clip(weight, 0, 1)[..., None].astype(np.float32)
-    return colour + (other - colour) * w
+def _bare(base: np.ndarray, melanin: float, blood: float, age: float, rng: np.random.Generator) -> np.ndarray:
+    """Skin without hair and lips: blotches of pigment, flushed cheeks and nose, shadows at the eyes."""
+    m = masks()
+    flush = (0.12 + 0.5 * blood) * (1 - 0.55 * melanin)
+    tired = (0.18 + 0.35 * age) * m["under_eye"] + 0.22 * m["socket"]
+    mottle = noise((SIZE, SIZE), (26, 26), rng) * np.float32(0.03 + 0.02 * age) * m["inner"]
+    fine = noise((SIZE, SIZE), (120, 120), rng) * np.float32(0.025) * m["inner"]
+    layers = np.stack([mottle, fine, m["flush"] * np.float32(flush), tired.astype(np.float32)], axis=-1)
+    swallowed = np.array([[0.3, 1.0, 0.9], [1, 1, 1], [-0.08, -0.42, -0.36], [-0.55, -0.8, -0.7]], np.float32)
+    return base * np.exp(layers @ swallowed)
+
+
+def _rgb(red: float, green: float, blue: float) -> np.ndarray:
+    return np.array([red, green, blue], np.float32)
+
+
+def _mix(colour: np.ndarray, other: np.ndarray, weight: np.ndarray) -> None:
+    """Blend the colour `other` [3] into `colour` [SIZE, SIZE, 3] by `weight`, cut to [0, 1], in place."""
+    rows, columns = (np.flatnonzero(weight.max(axis=axis) > 1e-3) for axis in (1, 0))
+    if len(rows) == 0:
+        return
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    w = np.clip(weight[box], 0, 1).astype(np.float32)[..., None]
+    colour[box] += (other - colour[box]) * w
 
 
 def _lip_colour(base: np.ndarray, melanin: float, blood: float, lips: float) -> np.ndarray:

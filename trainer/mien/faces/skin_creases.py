@@ -59,7 +59,7 @@ def _folds(u: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray]:
     pouch = stroke(a, v, [(1.9, 2.75), (2.8, 2.3), (3.9, 2.4), (4.8, 2.9)], 0.1)
     brow_inner, brow_outer = step(a, 4.2, 1.2), step(a, 2.4, 4.2) * step(a, 7.2, 5.8)
     rows = sum(np.exp(-0.5 * ((v - h - 0.12 * np.cos(u * 0.9)) / 0.09) ** 2) for h in (7.15, 8.0, 8.8))
-    glabella = stroke(a, v, [(0.5, 4.9), (0.62, 5.6), (0.8, 6.4)], 0.11)
+    glabella = stroke(a, v, [(0.5, 4.95), (0.6, 5.6), (0.74, 6.15)], 0.11)
     bunny = sum(stroke(a, v, [(0.15, 2.6 + 0.55 * k), (0.95, 2.25 + 0.55 * k)], 0.08) for k in (0, 1, 2))
     dimple = stroke(
         a,

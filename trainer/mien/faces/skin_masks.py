@@ -127,7 +127,7 @@ def spots(rng: np.random.Generator) -> np.ndarray:
         + bump(u, v, (0, 1.2), (1.4, 1.5))
         + 0.25 * bump(u, v, (0, 8), (5, 2))
     )
-    return step(noise((SIZE, SIZE), (90, 90), rng), 0.75, 1.4) * np.clip(where, 0, 1)
+    return step(noise((SIZE, SIZE), (170, 170), rng), 0.8, 1.5) * np.clip(where, 0, 1)
 
 
 @lru_cache(maxsize=16)
