@@ -25,10 +25,10 @@ class Coverage:
 
     def interpolate(self, values: np.ndarray, triangles: np.ndarray) -> np.ndarray:
         """Vertex values [v, c] of the mesh `triangles` [t, 3] at each pixel -> [n, c]."""
-        corner = triangles[self.triangle]
-        total = values[corner[:, 0]] * self.weights[:, :1]
+        corner = np.take(triangles, self.triangle, axis=0)
+        total = np.take(values, corner[:, 0], axis=0) * self.weights[:, :1]
         for k in (1, 2):
-            total += values[corner[:, k]] * self.weights[:, k : k + 1]
+            total += np.take(values, corner[:, k], axis=0) * self.weights[:, k : k + 1]
         return total
 
 
@@ -64,40 +64,42 @@ def rasterise(
 
 @dataclass(frozen=True)
 class _Facing:
-    """The k triangles that face the camera: index, bounds, first corner and edge functions."""
+    """The k triangles that face the camera.
+
+    Attributes:
+        index: int64 [k], which they are.
+        low, high: float32 [k, 2], bounds in the picture.
+        edges: float32 [k, 6], first corner (x, y) and slopes of the second and third corner's weight along x and y.
+    """
 
     index: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    corner: np.ndarray
-    second: np.ndarray
-    third: np.ndarray
+    edges: np.ndarray
 
     def barycentric(
         self, owner: np.ndarray, column: np.ndarray, row: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Screen-space weights of the second and third corner at the centre of each candidate's pixel."""
         # Relative to the first corner, so that float32 stays exact enough far from the origin.
-        corner, second, third = self.corner[owner], self.second[owner], self.third[owner]
-        dx = (column.astype(np.float32) + np.float32(0.5)) - corner[:, 0]
-        dy = (row.astype(np.float32) + np.float32(0.5)) - corner[:, 1]
-        return dx * second[:, 0] + dy * second[:, 1], dx * third[:, 0] + dy * third[:, 1]
+        x, y, second_x, second_y, third_x, third_y = np.take(self.edges, owner, axis=0).T
+        dx = column.astype(np.float32) + np.float32(0.5) - x
+        dy = row.astype(np.float32) + np.float32(0.5) - y
+        return dx * second_x + dy * second_y, dx * third_x + dy * third_y
 
 
 def _facing(points: np.ndarray, triangles: np.ndarray) -> _Facing:
-    first, second, third = (points[triangles[:, corner]] for corner in range(3))
-    edge1, edge2 = second - first, third - first
-    area = edge2[:, 0] * edge1[:, 1] - edge2[:, 1] * edge1[:, 0]
+    (ax, ay), (bx, by), (cx, cy) = (np.take(points, triangles[:, corner], axis=0).T for corner in range(3))
+    area = (cx - ax) * (by - ay) - (cy - ay) * (bx - ax)
     index = np.flatnonzero(area > 1e-9)
-    first, second, third, edge1, edge2 = (a[index] for a in (first, second, third, edge1, edge2))
-    scale = (1.0 / area[index])[:, None]
+    ax, ay, bx, by, cx, cy = (along[index] for along in (ax, ay, bx, by, cx, cy))
+    scale = 1.0 / area[index]
+    slopes = ((ay - cy) * scale, (cx - ax) * scale, (by - ay) * scale, (ax - bx) * scale)
     return _Facing(
         index=index,
-        low=np.minimum(np.minimum(first, second), third),
-        high=np.maximum(np.maximum(first, second), third),
-        corner=first,
-        second=np.stack([-edge2[:, 1], edge2[:, 0]], axis=1) * scale,
-        third=np.stack([edge1[:, 1], -edge1[:, 0]], axis=1) * scale,
+        low=np.stack([np.minimum(np.minimum(ax, bx), cx), np.minimum(np.minimum(ay, by), cy)], axis=1),
+        high=np.stack([np.maximum(np.maximum(ax, bx), cx), np.maximum(np.maximum(ay, by), cy)], axis=1),
+        edges=np.stack([ax, ay, *slopes], axis=1),
     )
 
 
@@ -105,10 +107,12 @@ def _candidates(low: np.ndarray, extent: np.ndarray) -> tuple[np.ndarray, np.nda
     """Every (triangle, column, row) in the triangles' bounding boxes: int32 [m] each."""
     count = extent[:, 0] * extent[:, 1]
     owner = np.repeat(np.arange(len(count), dtype=np.int32), count)
-    start = (np.cumsum(count) - count).astype(np.int32)
-    offset = np.arange(len(owner), dtype=np.int32) - start[owner]
-    rows = offset // extent[owner, 0]
-    return owner, low[owner, 0] + offset - rows * extent[owner, 0], low[owner, 1] + rows
+    start = np.cumsum(count) - count
+    box = np.stack([start, extent[:, 0], low[:, 0], low[:, 1]], axis=1).astype(np.int32)
+    start, width, left, top = np.take(box, owner, axis=0).T
+    offset = np.arange(len(owner), dtype=np.int32) - start
+    rows = offset // width
+    return owner, left + offset - rows * width, top + rows
 
 
 def _nearest(
