@@ -128,7 +128,7 @@ def _cheek_nose(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.ndarra
         "11": _vector(
             s * 0.14 * fold,
             0.3 * pair(u, v, (2.1, -0.6), (0.8, 0.9)) + 0.06 * upper_lip,
-            -0.28 * pair(u, v, (2.1, -1.3), (0.35, 0.9)) + 0.32 * pair(u, v, (3.1, -0.5), (0.8, 0.9)),
+            -0.38 * pair(u, v, (2.1, -1.3), (0.4, 0.9)) + 0.42 * pair(u, v, (3.1, -0.5), (0.8, 0.9)),
             u,
         ),
     }
@@ -190,14 +190,14 @@ def _lips_and_chin(u: np.ndarray, v: np.ndarray, grid: Grid) -> dict[str, np.nda
     flat = np.exp(-0.5 * (a / 1.8) ** 4)
     groove = bump(u, v, (0, -4.9), (1.5, 0.4))
     return {
-        "16": _vector(np.sign(u) * 0.12 * low, -0.85 * low * flat - 0.2 * chin, 0.12 * low, u),
+        "16": _vector(np.sign(u) * 0.12 * low, -0.85 * low * gap - 0.2 * chin, 0.12 * low, u),
         "17": _vector(
             0.0,
             0.75 * chin + 0.55 * low + 0.5 * up * np.exp(-0.5 * (u / 1.6) ** 2) - 0.28 * pull,
             0.35 * chin + 0.3 * low - 0.25 * groove,
             u,
         ),
-        "18": _vector(-0.45 * u * around, 0.12 * line * lips, 0.95 * front, u),
+        "18": _vector(-0.52 * u * around, 0.12 * line * lips, 0.95 * front, u),
         "22": _vector(-0.26 * u * around, gap * (0.38 * up - 0.42 * low), 0.95 * lips * flat, u),
         "23": _vector(-0.16 * u * around, -0.55 * line * lips, -0.1 * lips + 0.12 * bulge, u),
         "24": _vector(-0.03 * u * around, -0.68 * line * lips + 0.2 * chin, -0.35 * lips + 0.3 * bulge, u),

@@ -87,7 +87,7 @@ def _folds(u: np.ndarray, v: np.ndarray) -> dict[str, np.ndarray]:
         "7": 0.5 * pouch + 0.2 * crow,
         "9": 0.85 * bunny + 0.45 * upper_fold + 0.35 * glabella,
         "10": 0.8 * upper_fold + 0.25 * nasolabial,
-        "11": 0.65 * stroke(a, v, _NASOLABIAL[:4], 0.15),
+        "11": 0.85 * stroke(a, v, _NASOLABIAL[:4], 0.15),
         "12": 0.75 * nasolabial + 0.2 * dimple,
         "14": 0.9 * dimple,
         "15": 0.75 * marionette,
