@@ -151,6 +151,26 @@ def test_nothing_shows_through_a_face_at_rest(rig, seed):
     assert shut["eye_left"] + shut["eye_right"] == 0
 
 
+@pytest.mark.parametrize(
+    "units",
+    [
+        {17: 0.5, 24: 0.9},
+        {24: 1.0},
+        {23: 1.0, 4: 1.0},
+        {28: 1.0},
+        {17: 1.0, 15: 1.0},
+        {14: 1.0, 24: 1.0},
+        {12: 1.0},
+        {18: 1.0},
+        {20: 1.0},
+    ],
+)
+def test_closed_lips_hide_the_teeth(rig, units):
+    for seed in range(6):
+        seen, _ = _parts_seen(rig.surface(sample_person(seed), Actions.of(units, 0.3), GAZE))
+        assert sum(seen[part] for part in MOUTH) <= 2, seed
+
+
 @pytest.mark.parametrize("units", [{12: 0.9, 25: 0.8}, {10: 1.0, 25: 0.5}, {26: 1.0, 25: 1.0}, {27: 1.0}])
 def test_teeth_show_between_parted_lips(rig, units):
     seen, whole = _parts_seen(rig.surface(sample_person(4), Actions.of(units), GAZE))

@@ -44,6 +44,8 @@ class BuiltinRig:
         weights = shape_weights(actions, gaze[1])
         skin = self._posed(body, weights)
         fixed = body.fixed + jaw_drop(body.fixed, body.mesh.jaw, JAW_OPEN * weights.get("27", 0.0))
+        for lower, teeth in enumerate(body.mesh.teeth):
+            fixed[teeth, 2] += self._mouth.retreat(skin, fixed[teeth], bool(lower))
         vertices = np.concatenate([skin, self._mouth.hollow(skin), fixed]).astype(np.float32)
         return Surface(
             vertices=vertices,

@@ -17,6 +17,7 @@ from mien.faces.head_surface import EYE_CENTRE, Grid
 from mien.faces.rig import PARTS
 
 _EAR_ROOT = (8.8, 1.6)
+_UPPER, _LOWER, _TONGUE = (PARTS.index(part) for part in ("teeth_upper", "teeth_lower", "tongue"))
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Mesh:
         chart: float32 [v, 2].
         rim: float32 [v].
         jaw: float32 [m], how far the `fixed` vertices of a body follow the jaw.
+        teeth: which of them are the upper teeth, and the lower ones with the tongue, int [k] each.
     """
 
     triangles: np.ndarray
@@ -36,6 +38,7 @@ class Mesh:
     chart: np.ndarray
     rim: np.ndarray
     jaw: np.ndarray
+    teeth: tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Bodies:
         starts = np.cumsum([len(grid.chart), *(len(p.vertices) for p in parts)])
         kinds = [np.full(len(grid.triangles), PARTS.index("skin"))]
         kinds += [np.full(len(p.triangles), p.part) for p in parts]
+        kind = np.concatenate([np.full(len(p.jaw), p.part) for p in fixed])
         rim = np.zeros(starts[-1], np.float32)
         rim[: len(grid.rim)] = np.minimum(grid.rim, 1.0)
         return Mesh(
@@ -106,4 +110,5 @@ class Bodies:
             chart=np.concatenate([grid.chart, *(p.chart for p in parts)]).astype(np.float32),
             rim=rim,
             jaw=np.concatenate([p.jaw for p in fixed]),
+            teeth=(np.flatnonzero(kind == _UPPER), np.flatnonzero((kind == _LOWER) | (kind == _TONGUE))),
         )

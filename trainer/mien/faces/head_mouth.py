@@ -8,6 +8,8 @@ from mien.faces.head_inside import Piece, sheet
 from mien.faces.head_surface import MOUTH_CORNER, MOUTH_LINE, Grid
 from mien.faces.rig import PARTS
 
+_LIP_THICKNESS = 0.3
+
 
 class Mouth:
     """Corrects a posed skin around the cut of the mouth, and hangs the hollow of the mouth on it.
@@ -25,6 +27,10 @@ class Mouth:
         self.upper = upper[np.argsort(chart[upper, 0])]
         inner = lower[np.argsort(chart[lower, 0])]
         self.lower = np.concatenate([self.upper[:1], inner, self.upper[-1:]])
+        self._walls = {
+            lower: [_wall(grid, u, edge[np.abs(chart[edge, 0] - u) < 0.01], lower) for u in (-1.0, 0.0, 1.0)]
+            for lower, edge in ((False, self.upper), (True, self.lower))
+        }
         self._near = np.flatnonzero(
             (grid.rim == 0) & (np.abs(chart[:, 0]) < MOUTH_CORNER) & (np.abs(chart[:, 1] - MOUTH_LINE) < 1.6)
         )
@@ -52,6 +58,22 @@ class Mouth:
         """Place the rows that turn inwards behind the edges of the lips, in place."""
         skin[self._rim] = skin[self._edge] + self._inward
 
+    def retreat(self, skin: np.ndarray, teeth: np.ndarray, lower: bool) -> float:
+        """How far one row of teeth must give way to stay behind lip and gum, cm, <= 0.
+
+        Args:
+            skin: float32 [n, 3], posed.
+            teeth: float32 [k, 3], the front of the row.
+            lower: whether it is the lower row.
+        """
+        shift = 0.0
+        for wall in self._walls[lower]:
+            x, y, z = skin[wall].T
+            facing = teeth[np.abs(teeth[:, 0] - x.mean()) < 0.5]
+            room = np.interp(facing[:, 1], y, z) - _LIP_THICKNESS - facing[:, 2]
+            shift = min(shift, float(room.min(initial=0.0)))
+        return shift
+
     def hollow(self, skin: np.ndarray) -> np.ndarray:
         """Vertices float32 [m, 3] of a closed bag that starts at the innermost row of the lips."""
         loop = skin[self._loop]
@@ -73,6 +95,15 @@ class Mouth:
             np.zeros((count, 3), np.float32), sheet(index), PARTS.index("cavity"),
             chart.astype(np.float32), np.zeros(count, np.float32),
         )  # fmt: skip
+
+
+def _wall(grid: Grid, u: float, edge: np.ndarray, lower: bool) -> np.ndarray:
+    """Skin vertices of chart column `u` from the `edge` of a lip over the gum, ascending."""
+    v = grid.chart[:, 1]
+    high, low = (MOUTH_LINE - 0.01, -6.2) if lower else (-1.2, MOUTH_LINE + 0.01)
+    column = (grid.rim == 0) & (np.abs(grid.chart[:, 0] - u) < 0.01) & (v < high) & (v > low)
+    found = np.concatenate([np.flatnonzero(column), edge])
+    return found[np.argsort(v[found])]
 
 
 def _spread(u: np.ndarray, above: int) -> np.ndarray:
