@@ -121,6 +121,16 @@ def test_people_differ_and_stay_themselves(rig):
     assert np.abs(first - other).max() > 0.3
 
 
+def test_lips_meet_at_rest_and_part_when_told(rig):
+    for seed in range(6):
+        at_rest, parted = (
+            rig.surface(sample_person(seed), Actions.of(units), (0.0, 0.0)).landmarks[:, 1]
+            for units in ({}, {25: 1.0})
+        )
+        assert np.abs(at_rest[[61, 62, 63]] - at_rest[[67, 66, 65]]).max() < 0.08
+        assert (parted[62] - parted[66]) > 0.3
+
+
 def test_it_can_be_rendered(rig):
     picture = render(Scene(_person(), Actions.of({12: 0.8})), rig, 64)
     assert picture.visible[17:].sum() > 45

@@ -15,7 +15,7 @@ from mien.faces.scene import Scene
 IRIS, PUPIL = 0.62, 0.22
 """Radii of iris and pupil, cm."""
 
-_SCLERA = np.array([0.74, 0.70, 0.67], np.float32)
+_SCLERA = np.array([0.68, 0.65, 0.62], np.float32)
 _BLOOD = np.array([0.62, 0.36, 0.33], np.float32)
 
 

@@ -14,7 +14,7 @@ from mien.faces.actions import Actions
 from mien.faces.fields import sides
 from mien.faces.head_hair import hair_piece
 from mien.faces.head_inside import Piece, eyeball
-from mien.faces.head_surface import EYE_RADIUS, Grid
+from mien.faces.head_surface import EYE_RADIUS, MOUTH_CORNER, MOUTH_LINE, Grid
 from mien.faces.ict_actions import blend
 from mien.faces.ict_files import EXPRESSIONS, RANGES, VERTICES, IctModel, read_model
 from mien.faces.person import Person, sample_person
@@ -28,6 +28,9 @@ _LANDMARKS = np.array([
     5517, 5966,
 ])  # fmt: skip
 """Vertices of the 68 Multi-PIE landmarks."""
+
+_BEHIND_LIPS = 8.0
+"""Depth z between the lips and the deeper mouth of the mean head, cm."""
 
 _TOOTH = (0.4, 0.5)
 """Chart place of the middle of a tooth: the model has single teeth, so no gaps are to be painted."""
@@ -100,8 +103,23 @@ class IctRig:
         coefficients = np.frombuffer(shape, np.float32)[: len(self._modes)]
         moved = (coefficients @ self._modes[: len(coefficients)]).reshape(-1, 3)
         shift = [moved[slice(*RANGES[eye])].mean(axis=0) for eye in ("eye_left", "eye_right")]
-        mesh = (self._model.vertices + moved).astype(np.float32)
+        mesh = self._sealed(self._model.vertices + moved).astype(np.float32)
         return _Body(mesh, (self._centres + np.stack(shift)).astype(np.float32), self._hair(mesh, hair_style))
+
+    def _sealed(self, mesh: np.ndarray) -> np.ndarray:
+        """A head at rest [VERTICES, 3] without the gap that identity modes open between its lips."""
+        upper, lower = _LANDMARKS[[61, 62, 63]], _LANDMARKS[[67, 66, 65]]
+        u, v = self._chart.T
+        along = np.exp(-0.5 * ((v - MOUTH_LINE) / 0.8) ** 2) * (self._model.vertices[:, 2] > _BEHIND_LIPS)
+        # What follows the jaw is below the gap, what does not is above it.
+        drop = -self._shapes[self._order["jawOpen"]].reshape(-1, 3)[:, 1]
+        share = np.clip(drop / drop[lower].max(), 0, 1)
+        shut = along * (share - 0.5)
+        gap = np.maximum(0, mesh[upper, 1] - mesh[lower, 1]) / (shut[lower] - shut[upper])
+        across = np.interp(u, [-MOUTH_CORNER, -1, 0, 1, MOUTH_CORNER], [0, *gap, 0])
+        sealed = mesh.copy()
+        sealed[:, 1] += across * shut
+        return sealed
 
     def _hair(self, mesh: np.ndarray, style: str) -> Piece | None:
         start, end = RANGES["skin"]

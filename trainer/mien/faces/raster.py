@@ -69,7 +69,8 @@ class _Facing:
     Attributes:
         index: int64 [k], which they are.
         low, high: float32 [k, 2], bounds in the picture.
-        edges: float32 [k, 6], first corner (x, y) and slopes of the second and third corner's weight along x and y.
+        edges: float32 [k, 6], first corner (x, y), then the slopes along x and y of the weights of the second
+            and the third corner.
     """
 
     index: np.ndarray

@@ -27,7 +27,7 @@ def expose(linear: np.ndarray, sensor: Sensor) -> np.ndarray:
 
 def tone(linear: np.ndarray) -> np.ndarray:
     """Film-like curve: bright shadows and mid tones, a soft shoulder that never reaches 1."""
-    return 1 - np.exp(-1.55 * np.maximum(linear, 0))
+    return 1 - np.exp(-1.7 * np.maximum(linear, 0))
 
 
 def srgb(linear: np.ndarray) -> np.ndarray:
