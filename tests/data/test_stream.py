@@ -141,6 +141,21 @@ def test_workers_end_with_the_iteration_and_without_the_garbage_collector(shards
         gc.enable()
 
 
+@pytest.mark.parametrize("kind", [Stream, EvalStream])
+def test_close_ends_a_pass_that_others_still_hold(shards, kind):
+    options = {"global_batch": 8} if kind is Stream else {"batch": 8}
+    stream = kind(shards, show, collate_plain, seed=0, workers=2, **options)
+    held = iter(stream)
+    first = rows(next(held))
+    assert len(multiprocessing.active_children()) == 2
+    stream.close()
+    assert not multiprocessing.active_children()
+    assert list(held) == []
+    assert rows(next(iter(stream))) == first
+    stream.close()
+    stream.close()
+
+
 def test_an_endless_stream_goes_on(shards):
     stream = Stream(shards, show, collate_plain, seed=0, global_batch=8, workers=1)
     epochs = [int(batch["epoch"][0]) for batch in itertools.islice(stream, 30)]

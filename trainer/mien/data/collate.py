@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mien.data.decode import stack_images
-from mien.data.stream import Batch, Item
+from mien.data.loading import Batch, Item
 from mien.errors import DataError
 
 

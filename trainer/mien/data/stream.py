@@ -8,102 +8,16 @@ content depends on workers, prefetch or world size, and the only state is the nu
 from __future__ import annotations
 
 import math
-import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import FrameType
-from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, Dataset
 
-from mien.data.order import Indices, Order, Position, SampleRandom, Share
-from mien.data.quarantine import Fault, Quarantine
-from mien.data.reader import Sample, ShardSet
+from mien.data.loading import Batch, Collate, Loop, Request, Transform, Work
+from mien.data.order import Order, Position, Share
+from mien.data.quarantine import Quarantine
+from mien.data.reader import ShardSet
 from mien.errors import DataError
-
-Item = dict[str, Any]
-Batch = dict[str, Any]
-Transform = Callable[[Sample, np.random.Generator, int], Item]
-"""(sample, rng, epoch) -> item; the rng is valid during the call. Raises DataError for a damaged sample."""
-Collate = Callable[[list[Item | None]], Batch]
-"""Items of a micro-batch, None in place of a damaged sample -> tensors with the same first size."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """Samples of one micro-batch; `real` is False where a row only pads."""
-
-    epochs: Indices
-    indices: Indices
-    real: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    """What comes back: the batch, its damaged samples, and an error that ends the run."""
-
-    batch: Batch | None
-    faults: list[Fault]
-    fatal: DataError | None = None
-
-
-class _Work(Dataset):
-    """Turns a request into a batch; runs in a worker, or in the main process where there are none."""
-
-    def __init__(self, shards: ShardSet, transform: Transform, collate: Collate, seed: int) -> None:
-        self.shards = shards
-        self.transform = transform
-        self.collate = collate
-        self.random = SampleRandom(seed)
-
-    def __getitem__(self, request: _Request) -> _Loaded:
-        faults: list[Fault] = []
-        pairs = zip(request.epochs.tolist(), request.indices.tolist())
-        items = [self._item(epoch, index, faults) for epoch, index in pairs]
-        try:
-            batch = self.collate(items)
-        except DataError as error:
-            return _Loaded(None, faults, error)
-        valid = request.real & np.array([item is not None for item in items])
-        batch["valid"] = torch.from_numpy(valid)
-        batch["index"] = torch.from_numpy(np.where(valid, request.indices, -1))
-        batch["epoch"] = torch.from_numpy(request.epochs)
-        return _Loaded(batch, faults)
-
-    def _item(self, epoch: int, index: int, faults: list[Fault]) -> Item | None:
-        key = ""
-        try:
-            sample = self.shards.read(index)
-            key = sample.key
-            return self.transform(sample, self.random.at(epoch, index), epoch)
-        except DataError as error:
-            faults.append(Fault(index, self.shards.shard_of(index), key, str(error)))
-            return None
-
-
-def _loader(
-    work: _Work, requests: Any, workers: int, prefetch: int, pin: bool, *, keep: bool = False
-) -> DataLoader[_Loaded]:
-    """A loader of requests that never touches the global random state; `keep`: workers outlive a pass.
-
-    Neither `work` nor `requests` may refer back to the stream: a cycle would leave the workers to the garbage
-    collector, and from there the loader fails to tell them to end and waits for seconds.
-    """
-    return DataLoader(
-        work,
-        batch_size=None,
-        sampler=requests,
-        num_workers=workers,
-        collate_fn=_same,
-        pin_memory=pin,
-        prefetch_factor=prefetch if workers else None,
-        persistent_workers=keep and workers > 0,
-        worker_init_fn=_quiet_signals if workers else None,
-        generator=torch.Generator(),  # else each pass draws from the global one, and resume is not exact
-    )
 
 
 class Stream:
@@ -160,9 +74,9 @@ class Stream:
         self.steps = steps
         self.order = Order(shards.sizes, seed, shuffle_block)
         self.quarantine = quarantine or Quarantine(None, sha=shards.sha, size=len(shards), fraction=0.0)
-        work = _Work(shards, transform, collate, seed)
+        work = Work(shards, transform, collate, seed)
         requests = _TrainRequests(self.order, self.share, start, steps)
-        self._loader = _loader(work, requests, workers, prefetch, pin)
+        self._loop = Loop(work, requests, workers, prefetch, pin, keep=False)
 
     def __len__(self) -> int:
         if self.steps is None:
@@ -170,12 +84,12 @@ class Stream:
         return self.steps * self.share.accumulate
 
     def __iter__(self) -> Iterator[Batch]:
-        for loaded in self._loader:
+        for loaded in self._loop:
             self.quarantine.record(loaded.faults)
-            yield _open(loaded)
+            yield loaded.open()
 
     def close(self) -> None:
-        """End the workers; call it when done, else the process waits seconds for them at its end."""
+        """End the workers; a pass that is under way ends early. Call it when dropping a pass midway."""
         self._loop.close()
 
     def position(self, steps: int = 0) -> Position:
@@ -190,10 +104,10 @@ class _TrainRequests:
     start: int
     steps: int | None
 
-    def __iter__(self) -> Iterator[_Request]:
+    def __iter__(self) -> Iterator[Request]:
         real = np.ones(self.share.micro, dtype=bool)
         for first, last in self.share.spans(self.start, self.steps):
-            yield _Request(*self.order.slice(first, last), real)
+            yield Request(*self.order.slice(first, last), real)
 
 
 class EvalStream:
@@ -241,20 +155,24 @@ class EvalStream:
         self.rank = rank
         self.world = world
         self.quarantine = quarantine
-        work = _Work(shards, transform, collate, seed)
+        work = Work(shards, transform, collate, seed)
         requests = _EvalRequests(len(shards), self.batch, rank, world, len(self))
-        self._loader = _loader(work, requests, workers, prefetch, pin, keep=True)
+        self._loop = Loop(work, requests, workers, prefetch, pin, keep=True)
 
     def __len__(self) -> int:
         return math.ceil(len(self.shards) / (self.batch * self.world))
 
     def __iter__(self) -> Iterator[Batch]:
-        for loaded in self._loader:
+        for loaded in self._loop:
             if self.quarantine is not None:
                 self.quarantine.record(loaded.faults)
             elif loaded.faults:
                 raise DataError(loaded.faults[0].reason)
-            yield _open(loaded)
+            yield loaded.open()
+
+    def close(self) -> None:
+        """End the workers; a pass that is under way ends early. Iterating again starts new ones."""
+        self._loop.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,36 +183,8 @@ class _EvalRequests:
     world: int
     batches: int
 
-    def __iter__(self) -> Iterator[_Request]:
+    def __iter__(self) -> Iterator[Request]:
         for number in range(self.batches):
             first = (number * self.world + self.rank) * self.batch
             rows = np.arange(first, first + self.batch, dtype=np.int64)
-            yield _Request(np.zeros_like(rows), np.minimum(rows, self.size - 1), rows < self.size)
-
-
-def _open(loaded: _Loaded) -> Batch:
-    if loaded.batch is None:
-        raise loaded.fatal or AssertionError("a load without batch and error")
-    return loaded.batch
-
-
-def _same(loaded: Any) -> Any:
-    return loaded
-
-
-def _quiet_signals(worker: int) -> None:
-    """Let loading go on until the main process stops it, though a cluster signals every process of a job.
-
-    Workers ignore what the main process acts on. SIGTERM is ignored once: the second is the loader's own,
-    sent to a worker that did not end in time.
-    """
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)
-
-    def again(number: int, frame: FrameType | None) -> None:
-        os._exit(0)
-
-    def once(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, again)
-
-    signal.signal(signal.SIGTERM, once)
+            yield Request(np.zeros_like(rows), np.minimum(rows, self.size - 1), rows < self.size)

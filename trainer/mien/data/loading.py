@@ -1,0 +1,172 @@
+"""Loading of micro-batches: requests go to torch's DataLoader, batches and faults come back in order."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import weakref
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mien.data.order import Indices, SampleRandom
+from mien.data.quarantine import Fault
+from mien.data.reader import Sample, ShardSet
+from mien.errors import DataError
+
+Item = dict[str, Any]
+Batch = dict[str, Any]
+Transform = Callable[[Sample, np.random.Generator, int], Item]
+"""(sample, rng, epoch) -> item; the rng is valid during the call. Raises DataError for a damaged sample."""
+Collate = Callable[[list[Item | None]], Batch]
+"""Items of a micro-batch, None in place of a damaged sample -> tensors with the same first size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Samples of one micro-batch; `real` is False where a row only pads."""
+
+    epochs: Indices
+    indices: Indices
+    real: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What comes back: the batch, its damaged samples, and an error that ends the run."""
+
+    batch: Batch | None
+    faults: list[Fault]
+    fatal: DataError | None = None
+
+    def open(self) -> Batch:
+        """The batch.
+
+        Raises:
+            DataError: what ends the run.
+        """
+        if self.batch is None:
+            raise self.fatal or AssertionError("a load without batch and error")
+        return self.batch
+
+
+class Work(Dataset):
+    """Turns a request into a batch; runs in a worker, or in the main process where there are none."""
+
+    def __init__(self, shards: ShardSet, transform: Transform, collate: Collate, seed: int) -> None:
+        self.shards = shards
+        self.transform = transform
+        self.collate = collate
+        self.random = SampleRandom(seed)
+
+    def __getitem__(self, request: Request) -> Loaded:
+        faults: list[Fault] = []
+        pairs = zip(request.epochs.tolist(), request.indices.tolist())
+        items = [self._item(epoch, index, faults) for epoch, index in pairs]
+        try:
+            batch = self.collate(items)
+        except DataError as error:
+            return Loaded(None, faults, error)
+        valid = request.real & np.array([item is not None for item in items])
+        batch["valid"] = torch.from_numpy(valid)
+        batch["index"] = torch.from_numpy(np.where(valid, request.indices, -1))
+        batch["epoch"] = torch.from_numpy(request.epochs)
+        return Loaded(batch, faults)
+
+    def _item(self, epoch: int, index: int, faults: list[Fault]) -> Item | None:
+        key = ""
+        try:
+            sample = self.shards.read(index)
+            key = sample.key
+            return self.transform(sample, self.random.at(epoch, index), epoch)
+        except DataError as error:
+            faults.append(Fault(index, self.shards.shard_of(index), key, str(error)))
+            return None
+
+
+class Loop:
+    """Passes over requests, one at a time; never touches the global random state.
+
+    Args:
+        work: what turns a request into a batch.
+        requests: one pass of them; iterated anew for each pass. Like `work`, it may not refer back to whoever
+            owns this loop: a cycle would leave the workers to the garbage collector, and from there the
+            loader fails to tell them to end and waits for seconds.
+        workers: processes; 0 loads in this one.
+        prefetch: batches each worker holds ready.
+        pin: copy batches to page-locked memory.
+        keep: workers outlive a pass.
+    """
+
+    def __init__(
+        self, work: Work, requests: Iterable[Request], workers: int, prefetch: int, pin: bool, keep: bool
+    ) -> None:
+        self._make = functools.partial(
+            DataLoader,
+            work,
+            batch_size=None,
+            sampler=requests,
+            num_workers=workers,
+            collate_fn=_same,
+            pin_memory=pin,
+            prefetch_factor=prefetch if workers else None,
+            persistent_workers=keep and workers > 0,
+            worker_init_fn=_quiet_signals if workers else None,
+        )
+        self._loader: DataLoader | None = None
+        self._pass: Callable[[], Generator[Loaded, None, None] | None] = _nothing
+
+    def __iter__(self) -> Iterator[Loaded]:
+        self._end_pass()
+        if self._loader is None:
+            # A generator of its own: else each pass draws from the global one, and resume is not exact.
+            self._loader = self._make(generator=torch.Generator())
+        batches = _drain(self._loader)
+        self._pass = weakref.ref(batches)
+        return batches
+
+    def close(self) -> None:
+        """End the pass that is under way, and the workers; another pass starts new ones."""
+        self._end_pass()
+        self._loader = None
+
+    def _end_pass(self) -> None:
+        batches = self._pass()
+        if batches is not None:
+            batches.close()
+
+
+def _drain(loader: DataLoader) -> Generator[Loaded, None, None]:
+    yield from loader
+
+
+def _nothing() -> None:
+    return None
+
+
+def _same(loaded: Any) -> Any:
+    return loaded
+
+
+def _quiet_signals(worker: int) -> None:
+    """Let loading go on until the main process stops it, though a cluster signals every process of a job.
+
+    Workers ignore what the main process acts on. SIGTERM is ignored once: the second is the loader's own,
+    sent to a worker that did not end in time.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+    def again(number: int, frame: FrameType | None) -> None:
+        os._exit(0)
+
+    def once(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, again)
+
+    signal.signal(signal.SIGTERM, once)
