@@ -8,8 +8,9 @@ import io
 import logging
 import netrc
 import os
+import signal
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ def _open_wandb(folder: RunFolder, recipe: Recipe) -> Any | None:
     settings = wandb.Settings(
         silent=True, console="off", save_code=False, disable_git=True, x_disable_stats=chosen == "offline"
     )
-    with _harmless("start"):
+    with _harmless("start"), _signals_blocked(recipe.engine.signals):
         run = wandb.init(
             project=recipe.tracking.project,
             entity=recipe.tracking.entity,
@@ -124,6 +125,21 @@ def _open_wandb(folder: RunFolder, recipe: Recipe) -> Any | None:
         run.define_metric("*", step_metric="step")
         return run
     return None
+
+
+@contextlib.contextmanager
+def _signals_blocked(names: tuple[str, ...]) -> Iterator[None]:
+    """Keep these signals from every process started meanwhile, for its whole life.
+
+    Slurm sends a notice to all processes of a step, and the tracker's helper would end before the last rows
+    reach it. It takes SIGINT and SIGTERM back, though: after those the row of the last step is in `metrics.csv`
+    only.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in names])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
