@@ -48,7 +48,7 @@ class Job:
 
 
 def run_all(jobs: Sequence[Job], *, parallel: int, threads: int, what: str) -> list[Path]:
-    """Run folders of the jobs, in their order; at most `parallel` train at once with `threads` CPU threads each.
+    """Run folders of the jobs, in order; at most `parallel` train at once with `threads` CPU threads each.
 
     Raises:
         RunError: of the first job that failed, after those under way have ended.
