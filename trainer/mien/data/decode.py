@@ -1,10 +1,18 @@
-"""Images from bytes: torchvision's decoders behind a size check that reads only the header."""
+"""Images from bytes, behind a size check that reads only the header."""
 
 from __future__ import annotations
 
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg, decode_png
+from torchvision.io import ImageReadMode, decode_jpeg
 
 from mien.data.reader import Sample
 from mien.errors import DataError
@@ -65,18 +73,54 @@ def decode(data: bytes | bytearray, where: object = "", max_pixels: int = MAX_PI
     if height * width > max_pixels:
         fix = f"keep images below {max_pixels} pixels"
         raise DataError(f"image too large: {width} x {height} pixels", where=where, fix=fix)
+    if data[0] != 0xFF:
+        return torch.from_numpy(decode_pillow(data, ("PNG",), where, max_pixels)).permute(2, 0, 1)
     # bytearray: torch warns about read-only memory; a copy of a compressed image costs a microsecond.
     encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     try:
-        if data[0] == 0xFF:
-            return decode_jpeg(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
-        image = decode_png(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
+        return decode_jpeg(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"image cannot be decoded: {reason}", where=where, fix="write the image again"
-        ) from error
-    return image if image.dtype == torch.uint8 else (image.to(torch.int32) >> 8).to(torch.uint8)
+        reason = str(error).splitlines()[0].rpartition(": ")[2]
+        what = f"image cannot be decoded: {reason}"
+        raise DataError(what, where=where, fix="write the image again") from error
+
+
+def decode_pillow(
+    data: bytes | bytearray, formats: tuple[str, ...], where: object = "", max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """RGB image uint8 [H, W, 3], as `decode`, by Pillow.
+
+    Also for PNG, since torchvision's decoder (seen: 0.29) crashes the process on damaged ones.
+
+    Raises:
+        DataError: as `decode`, and for 16 bit and float images of other formats, whose range is not known.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters is raised below, as an error
+            image = Image.open(io.BytesIO(data), formats=formats)
+            if image.width * image.height > max_pixels:
+                what = f"image too large: {image.width} x {image.height} pixels"
+                raise DataError(what, where=where, fix=f"keep images below {max_pixels} pixels")
+            return _as_rgb(image)
+    except UnidentifiedImageError as error:
+        what = f"image is in none of the formats {', '.join(formats)}"
+        raise DataError(what, where=where, fix="write it as JPEG or PNG") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"image too large: more than {max_pixels} pixels", where=where) from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+        what = f"image cannot be decoded: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        raise DataError(what, where=where, fix="write the image again") from error
+
+
+def _as_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    deep, png = image.mode[0] in "IF", image.format == "PNG"
+    if deep and not png:
+        raise ValueError(f"values of more than 8 bits (mode {image.mode}), whose range is not known")
+    image = ImageOps.exif_transpose(image)
+    if deep:
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    return np.array(image.convert("RGB"))
 
 
 def decode_sample(sample: Sample) -> Tensor:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import io
-import struct
-import warnings
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from mien.data.decode import MAX_PIXELS, decode
+from mien.data.decode import decode, decode_pillow
 from mien.data.tar import MAX_MEMBER
 from mien.errors import DataError
 
@@ -26,8 +24,8 @@ def load_image(path: Path) -> tuple[str, bytes]:
     orientation tag obeyed.
 
     Raises:
-        DataError: (without `where`) if the file is too large, cut short, no image, or has more than
-            `MAX_PIXELS`.
+        DataError: (without `where`) if the file is too large, cut short, no image, or too large
+            an image.
     """
     try:
         if path.stat().st_size > MAX_MEMBER:
@@ -48,25 +46,6 @@ def load_image(path: Path) -> tuple[str, bytes]:
 def _as_png(data: bytes) -> bytes:
     if not data:
         raise DataError("file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own, smaller limit is below
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise DataError(f"image too large: {image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-        if image.mode[0] in "IF":
-            raise DataError(
-                f"image has values of more than 8 bits (mode {image.mode}), whose range is not known"
-            )
-        picture = ImageOps.exif_transpose(image).convert("RGB")
-    except UnidentifiedImageError as error:
-        raise DataError(
-            f"no image in a format that is read here (JPEG, PNG, {', '.join(FORMATS)})"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise DataError(f"image too large, more than {MAX_PIXELS} pixels") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
-        raise DataError(f"image cannot be decoded: {str(error).splitlines()[0]}") from error
     target = io.BytesIO()
-    picture.save(target, "PNG")
+    Image.fromarray(decode_pillow(data, FORMATS)).save(target, "PNG")
     return target.getvalue()

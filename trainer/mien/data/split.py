@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from mien.errors import DataError
 
 FILE = "split.json"
 """How a split was made, beside its parts: source, key, parts, seed, and the counts of each part by class."""
+
+_Values = tuple[list[str], NDArray[np.int64]]
+"""Distinct values, and for each sample the place of its value among them."""
 
 _NAME = re.compile(r"[A-Za-z0-9_\-]{1,40}")
 _UNPLAIN = re.compile(r"[^A-Za-z0-9_\-]")
@@ -76,33 +80,36 @@ def split(
             empty, or an `out` in use.
     """
     _check_parts(parts)
-    shards = ShardSet(folder)
-    groups, labels = _read_keys(shards, by)
-    group_names, group_of = np.unique(groups, return_inverse=True)
-    label_names, label_of = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(group_names), len(label_names)), dtype=np.int64)
-    np.add.at(counts, (group_of, label_of), 1)
-    part_of = deal(counts, np.array(list(parts.values())), seed)[group_of]
-    if empty := [name for number, name in enumerate(parts) if not (part_of == number).any()]:
-        what = f"nothing is left for {', '.join(empty)}: the set has {len(group_names)} values of {by!r}"
-        raise DataError(what, where=folder, fix="give fewer or larger parts")
     with staged(out) as partial:
+        shards = ShardSet(folder)
+        groups, labels = _read_keys(shards, by)
+        names = list(parts)
+        shares = np.array(list(parts.values()))
+        part_of = deal(_count(groups, labels), shares, seed)[groups[1]]
+        if empty := [name for number, name in enumerate(names) if not (part_of == number).any()]:
+            what = f"nothing is left for {', '.join(empty)}: the set has {len(groups[0])} values of {by!r}"
+            raise DataError(what, where=folder, fix="give fewer or larger parts")
         tables = {}
-        for number, name in enumerate(parts):
+        for number, name in enumerate(names):
             chosen = np.flatnonzero(part_of == number)
             _copy(shards, chosen, partial / name, samples_per_shard)
-            held = np.bincount(label_of[chosen], minlength=len(label_names)).tolist()
-            persons = len(np.unique(group_of[chosen]))
-            by_class = dict(zip(label_names.tolist(), held, strict=True))
-            tables[name] = {
-                "fraction": parts[name],
-                "samples": len(chosen),
-                "groups": persons,
-                "labels": by_class,
-            }
+            tables[name] = {"fraction": parts[name], **_describe(chosen, groups, labels)}
         about = {"source": shards.sha, "by": by, "seed": seed, "parts": tables}
         (partial / FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return {name: out / name for name in parts}
+    return {name: out / name for name in names}
+
+
+def _count(groups: _Values, labels: _Values) -> NDArray[np.int64]:
+    """Samples by group and class, int64 [groups, classes]."""
+    counts = np.zeros((len(groups[0]), len(labels[0])), dtype=np.int64)
+    np.add.at(counts, (groups[1], labels[1]), 1)
+    return counts
+
+
+def _describe(chosen: NDArray[np.int64], groups: _Values, labels: _Values) -> dict[str, Any]:
+    held = np.bincount(labels[1][chosen], minlength=len(labels[0])).tolist()
+    by_class = dict(zip(labels[0], held, strict=True))
+    return {"samples": len(chosen), "groups": len(np.unique(groups[1][chosen])), "labels": by_class}
 
 
 def deal(counts: NDArray[np.int64], fractions: NDArray[np.float64], seed: int) -> NDArray[np.int64]:
@@ -116,12 +123,14 @@ def deal(counts: NDArray[np.int64], fractions: NDArray[np.float64], seed: int) -
     Returns:
         int64 [groups].
     """
+    # The total counts as one more class, else every class could round the same way.
+    counts = np.hstack([counts, counts.sum(1, keepdims=True)])
     # A group costs a part the growth of sum over classes of (held - wanted)^2 / wanted: Pearson's chi-square
     # of the part, so a rare class weighs as much as a common one.
     wanted = fractions[:, None] * np.maximum(counts.sum(0), 1)
     held = np.zeros_like(wanted)
     parts = np.empty(len(counts), dtype=np.int64)
-    for group in _large_first(counts.sum(1), seed):
+    for group in _large_first(counts[:, -1], seed):
         new = counts[group]
         growth = (new * (new + 2 * (held - wanted)) / wanted).sum(1)
         parts[group] = part = int(growth.argmin())
@@ -135,7 +144,8 @@ def _large_first(sizes: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     return np.lexsort((bits, -np.floor(np.log2(sizes))))
 
 
-def _read_keys(shards: ShardSet, by: str) -> tuple[list[str], list[str]]:
+def _read_keys(shards: ShardSet, by: str) -> tuple[_Values, _Values]:
+    """Group and class of each sample."""
     groups, labels = [], []
     for sample in shards:
         value = sample.record.get(by)
@@ -144,7 +154,12 @@ def _read_keys(shards: ShardSet, by: str) -> tuple[list[str], list[str]]:
             raise DataError(what, where=sample.where, fix=f"split by one of: {_keys(sample)}")
         groups.append(str(value))
         labels.append(sample.record["label"])
-    return groups, labels
+    return _distinct(groups), _distinct(labels)
+
+
+def _distinct(values: list[str]) -> _Values:
+    names, places = np.unique(values, return_inverse=True)
+    return names.tolist(), places
 
 
 def _keys(sample: Sample) -> str:
