@@ -132,8 +132,8 @@ def _signals_blocked(names: tuple[str, ...]) -> Iterator[None]:
     """Keep these signals from every process started meanwhile, for its whole life.
 
     Slurm sends a notice to all processes of a step, and the tracker's helper would end before the last rows
-    reach it. It takes SIGINT and SIGTERM back, though: after those the row of the last step is in `metrics.csv`
-    only.
+    reach it. It takes SIGINT and SIGTERM back, though: after those the row of the last step is only in
+    `metrics.csv`.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in names])
     try:
