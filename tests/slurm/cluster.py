@@ -73,14 +73,14 @@ class Cluster:
         self.wait(lambda: self.job(job)["JobState"] in _ENDED, f"job {job} to end", seconds)
         return self.job(job)
 
-    def wait(self, ready: Callable[[], bool], what: str, seconds: float) -> None:
-        """Poll until `ready()`; an AssertionError with the state of the cluster when time is up."""
+    def wait(self, ready: Callable[[], bool], what: str, seconds: float, every: float = 0.2) -> None:
+        """Ask `ready()` until it is so; an AssertionError with the queue when time is up."""
         end = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > end:
                 queue = self.run("squeue", "--all", "--format=%i %P %j %T %r %N")
                 raise AssertionError(f"waited {seconds:.0f} s for {what}; the queue:\n{queue}")
-            time.sleep(0.2)
+            time.sleep(every)
 
     def cancel_all(self) -> None:
         """End every job at once, and wait until the nodes are free."""
@@ -162,7 +162,11 @@ class Cluster:
         return self.folder / "munge.socket"
 
     def _configuration(self) -> str:
-        """A slurm.conf; `cred_expire=5` lets a requeued job start within seconds, not after two minutes."""
+        """A slurm.conf.
+
+        `cred_expire=5` lets a requeued job start within seconds, not after two minutes. The launchers derive
+        a port from the number of a job: to begin anywhere keeps two clusters on one machine apart.
+        """
         user, folder = getpass.getuser(), self.folder
         controller, *ports = _free_ports(1 + len(NODES))
         nodes = "\n".join(
@@ -171,6 +175,7 @@ class Cluster:
         )
         return f"""\
 ClusterName=mien
+FirstJobId={1 + secrets.randbelow(19_000)}
 SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort={controller}
 SlurmUser={user}
@@ -197,9 +202,9 @@ JobRequeue=1
 KillWait=5
 ReturnToService=2
 {nodes}
-PartitionName=train Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime={NOTICE_S} MaxTime=60
-PartitionName=scavenge Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=0 MaxTime=60
-PartitionName=urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=60
+PartitionName=train Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime={NOTICE_S}
+PartitionName=scavenge Nodes=ALL PriorityTier=1 PreemptMode=REQUEUE GraceTime=0
+PartitionName=urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF
 """
 
 

@@ -1,0 +1,49 @@
+"""One cluster for all tests, and a recipe small enough to train on it in seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from cluster import Cluster, missing
+from laboratory import STEPS, Laboratory
+
+from engine.runs import LOOP, TOWERS
+from engine.shards import write_set
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two nodes that are up for the whole session."""
+    if lacking := missing():
+        pytest.skip(
+            f"Slurm is not installed (no {', '.join(lacking)}): run .ci/install-system, as .ci/run does"
+        )
+    with Cluster(tmp_path_factory.mktemp("slurm")) as running:
+        running.env["MIEN_PYTHON"] = sys.executable
+        yield running
+
+
+@pytest.fixture(scope="session")
+def laboratory(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
+    """A folder to submit from: `tiny.yaml` and its shards."""
+    folder = tmp_path_factory.mktemp("laboratory")
+    write_set(folder / "shards", 96)
+    keys = (
+        *TOWERS, *LOOP, f"data.train.shards={folder}/shards", "data.workers=1", "data.val=null",
+        f"engine.max_steps={STEPS}", "engine.checkpoint_every=20", "tracking.wandb=offline",
+    )  # fmt: skip
+    recipe: dict[str, object] = {"base": str(ROOT / "recipes" / "emocapclip" / "tiny.yaml")}
+    for key, value in (pair.split("=", 1) for pair in keys):
+        *parents, last = key.split(".")
+        section = recipe
+        for part in parents:
+            section = section.setdefault(part, {})  # type: ignore[assignment]
+        section[last] = yaml.safe_load(value)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(recipe))
+    return Laboratory(cluster, folder)

@@ -1,0 +1,140 @@
+"""Jobs on a real cluster of two nodes: pre-empted or out of time, each ends as the undisturbed one does."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from cluster import NODES
+from laboratory import LAUNCHER, PATIENCE_S, STEPS, Laboratory
+
+from engine.runs import differences, learned, only_run, samples, state
+from mien.engine.rundir import RunFolder
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="session")
+def undisturbed(laboratory: Laboratory) -> list[RunFolder]:
+    """Two runs, of seeds 0 and 1, as tasks of an array; each on both nodes, side by side."""
+    job = laboratory.submit("--array=0-1")
+    return [laboratory.finish(f"{job}_{task}") for task in (0, 1)]
+
+
+def _same(run: RunFolder, reference: RunFolder) -> None:
+    """Same weights and optimiser bit by bit, same losses, same samples, each once."""
+    assert differences(state(run), state(reference)) == []
+    assert learned(run) == learned(reference)
+    assert [position for _, position, *_ in samples(run)] == list(range(STEPS * 16))
+    assert samples(run) == samples(reference)
+
+
+def _tracked(run: RunFolder) -> list[str]:
+    """W&B ids of the sessions of a run."""
+    return [folder.name.rpartition("-")[2] for folder in run.path.glob("wandb/offline-run-*")]
+
+
+def test_an_array_trains_a_seed_a_task_across_both_nodes(undisturbed: list[RunFolder]) -> None:
+    first, second = undisturbed
+    assert [run.recipe.seed for run in undisturbed] == [0, 1]
+    assert any("state_dict" in place for place in differences(state(first), state(second)))
+    assert first.info["wandb_id"] != second.info["wandb_id"]
+    for run in undisturbed:
+        assert len(run.info["sessions"]) == 1
+        assert {file.name for file in run.path.glob("samples-*")} == {
+            "samples-rank0.csv",
+            "samples-rank1.csv",
+        }
+        assert [position for _, position, *_ in samples(run)] == list(range(STEPS * 16))
+
+
+def test_pre_empted_jobs_are_requeued_and_end_as_if_nothing_had_been(
+    laboratory: Laboratory, undisturbed: list[RunFolder]
+) -> None:
+    cluster = laboratory.cluster
+    warned, killed = laboratory.submit(), laboratory.submit("--partition=scavenge")
+    for job in (warned, killed):
+        laboratory.hold(job)
+    urgent = laboratory.pre_empt()
+    for job in (warned, killed):
+        run = laboratory.finish(job)
+        facts, before = cluster.job(job), cluster.job(urgent)
+        assert facts["Restarts"] == "1"
+        assert facts["NodeList"] == f"n[1-{len(NODES)}]"
+        assert before["JobState"] == "COMPLETED"
+        assert before["EndTime"] <= facts["StartTime"]
+        assert len(run.info["sessions"]) == 2
+        assert _tracked(run) == [run.info["wandb_id"]] * 2
+        _same(run, undisturbed[0])
+    stopped = re.search(r"stopped by SIGTERM after step (\d+); the job is requeued", laboratory.said(warned))
+    assert stopped, laboratory.said(warned)
+    assert 0 < int(stopped[1]) < STEPS
+    assert "the job is requeued" not in laboratory.said(killed)  # Slurm had done that
+
+
+def test_a_task_out_of_time_is_requeued_and_a_cancelled_one_is_not(
+    laboratory: Laboratory, undisturbed: list[RunFolder]
+) -> None:
+    cluster = laboratory.cluster
+    array = laboratory.submit("--array=1-2")
+    late, unwanted = f"{array}_1", f"{array}_2"
+    laboratory.hold(late)
+    hours, minutes, _ = cluster.job(late)["RunTime"].split(":")
+    cluster.run("scontrol", "update", f"JobId={late}", f"TimeLimit={int(hours) * 60 + int(minutes) + 2}")
+
+    run = laboratory.hold(unwanted)
+    laboratory.let_go(unwanted)
+    cluster.run("scancel", unwanted)
+    assert cluster.wait_ended(unwanted, PATIENCE_S)["JobState"] == "CANCELLED"
+    assert run.info["state"] == "stopped"
+    assert 0 < run.checkpoint().step < STEPS
+
+    # Slurm looks at time limits twice a minute.
+    cluster.wait(lambda: cluster.job(late)["Restarts"] == "1", f"job {late} to be requeued", PATIENCE_S)
+    cluster.run("scontrol", "update", f"JobId={late}", "TimeLimit=60")
+    run = laboratory.finish(late)
+    assert "stopped by SIGUSR1 after step" in laboratory.said(late)
+    assert len(run.info["sessions"]) == 2
+    _same(run, undisturbed[1])
+    assert cluster.job(unwanted)["Restarts"] == "0"
+
+
+def test_a_notice_before_mien_listens_requeues_the_job(laboratory: Laboratory, tmp_path: Path) -> None:
+    slow = tmp_path / "python"
+    slow.write_text('#!/bin/sh\n[ "${SLURM_RESTART_COUNT:-0}" = 1 ] && exit 0\ntouch here\nexec sleep 60\n')
+    slow.chmod(0o755)
+    job = laboratory.submit(f"--export=ALL,MIEN_PYTHON={slow}")
+    cluster = laboratory.cluster
+    cluster.wait((laboratory.folder / "here").exists, "the step", PATIENCE_S)
+    cluster.run("scancel", "--signal=USR1", job)
+    facts = cluster.wait_ended(job, PATIENCE_S)
+    assert (facts["JobState"], facts["Restarts"]) == ("COMPLETED", "1"), laboratory.said(job)
+
+
+def test_what_is_asked_of_sbatch_fits_the_cluster(laboratory: Laboratory) -> None:
+    for partition in ("train", "urgent"):
+        script = '. "${1%/*}/cluster.sh"; exec sbatch --test-only "$@"'
+        done = subprocess.run(
+            ["bash", "-euc", script, "bash", str(LAUNCHER), "tiny.yaml"],
+            env=laboratory.cluster.env | {"MIEN_PARTITION": partition},
+            cwd=laboratory.folder, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert f"using 2 processors on nodes n[1-2] in partition {partition}" in done.stderr
+
+
+def test_bash_trains_on_one_machine(laboratory: Laboratory, tmp_path: Path) -> None:
+    command = ["bash", str(LAUNCHER), "tiny.yaml", f"run.root={tmp_path}", "engine.max_steps=20"]
+    environment = {key: value for key, value in laboratory.cluster.env.items() if key != "SLURM_CONF"}
+    done = subprocess.run(
+        command, env=environment | {"OMP_NUM_THREADS": "1"},
+        cwd=laboratory.folder, capture_output=True, text=True, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = only_run(tmp_path)
+    assert done.stdout.splitlines()[-1] == str(run.path)
+    assert [os.path.basename(file) for file in run.path.glob("samples-*")] == ["samples-rank0.csv"]
+    assert run.checkpoint().step == 20
