@@ -234,7 +234,9 @@ class Conductor(Callback):
         }
 
     def close(self, exit_code: int) -> None:
-        """Leave the terminal and the tracker in order."""
+        """End the loaders, and leave the terminal and the tracker in order."""
+        self.stream.close()
+        self.validation = None
         self.reporter.close()
         if self.samples is not None:
             self.samples.flush()

@@ -77,8 +77,8 @@ class EngineConfig(Config):
     """Machines. `auto`: under srun the nodes of the job, else one."""
     strategy: Literal["auto", "ddp"] = "auto"
     """`auto` takes DDP when there is more than one process."""
-    precision: Literal["32", "bf16"] = "32"
-    """`bf16` computes in mixed bfloat16 with float32 weights."""
+    precision: Literal["32", "64", "bf16"] = "32"
+    """`bf16` computes in mixed bfloat16 with float32 weights; `64` is for comparing runs without rounding."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of a process; None leaves torch's choice. Bitwise repetition needs the same number."""
     deterministic: bool | Literal["auto"] = "auto"
@@ -109,6 +109,11 @@ class EngineConfig(Config):
     """Signals that save and stop. SIGUSR1 and SIGUSR2 also requeue a Slurm job; see `mien.engine.signals`."""
     grace_s: float = Field(default=120.0, gt=0)
     """Seconds from a stop signal to a finished save; a run that takes longer is ended as it is."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _bits(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) else value  # a bare 32 is a number in YAML
 
     @field_validator("devices", "nodes")
     @classmethod

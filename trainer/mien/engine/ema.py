@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Average of a module's trainable parameters, on their devices and in float32.
+    """Average of a module's trainable parameters, on their devices and in float32 or finer.
 
     The decay of update t is min(decay, (1 + t) / (10 + t)), so that early averages do not hang on to the
     initial weights (as in TensorFlow's ExponentialMovingAverage). Buffers and frozen parameters are not
@@ -25,14 +25,14 @@ class Ema:
         self.decay = decay
         self.updates = 0
         self._live = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self._mean = {name: p.detach().float().clone() for name, p in self._live.items()}
+        self._mean = {name: p.detach().to(_at_least_float32(p), copy=True) for name, p in self._live.items()}
 
     @torch.no_grad()
     def update(self) -> None:
         """Take the weights of one more step into the average."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        live = [p.detach().to(torch.float32) for p in self._live.values()]
+        live = [p.detach().to(_at_least_float32(p)) for p in self._live.values()]
         torch._foreach_lerp_(list(self._mean.values()), live, 1 - decay)
 
     @contextlib.contextmanager
@@ -65,3 +65,7 @@ class Ema:
             before = live.detach().clone()
             live.copy_(mean)
             mean.copy_(before)
+
+
+def _at_least_float32(weight: Tensor) -> torch.dtype:
+    return torch.promote_types(weight.dtype, torch.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -61,27 +61,33 @@ class Window:
 
 
 class TimedStream:
-    """A stream that knows how long its consumer waited for it.
+    """A stream that knows how long its consumer waited for it, and can be told that no more is wanted.
 
     Args:
-        stream: iterable of batches.
+        stream: iterable of batches, iterated by a generator.
     """
 
     def __init__(self, stream: Iterable[Any]) -> None:
         self._stream = stream
+        self._batches: Iterator[Any] = iter(())
         self.waited = 0.0
 
     def __iter__(self) -> Iterator[Any]:
-        iterator = iter(self._stream)
+        self._batches = iter(self._stream)
         while True:
             start = time.perf_counter()
             try:
-                batch = next(iterator)
+                batch = next(self._batches)
             except StopIteration:
                 return
             finally:
                 self.waited += time.perf_counter() - start
             yield batch
+
+    def close(self) -> None:
+        """End the stream and its workers, which Lightning's references would keep until the process ends."""
+        if isinstance(self._batches, Generator):
+            self._batches.close()
 
 
 class Speed:

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.plugins.environments import (
@@ -23,6 +23,12 @@ from mien.engine.checkpoint import StoreIO
 from mien.engine.config import EngineConfig
 from mien.engine.launch import LocalDDP
 from mien.errors import RunError
+
+_PRECISIONS: dict[str, Literal["bf16-mixed", "32-true", "64-true"]] = {
+    "bf16": "bf16-mixed",
+    "32": "32-true",
+    "64": "64-true",
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,7 @@ def make(engine: EngineConfig, shape: Shape) -> Trainer:
         num_nodes=shape.nodes,
         strategy=strategy,
         plugins=plugins,
-        precision="bf16-mixed" if engine.precision == "bf16" else "32-true",
+        precision=_PRECISIONS[engine.precision],
         max_steps=engine.max_steps,
         max_epochs=-1,
         accumulate_grad_batches=engine.accumulate,
@@ -125,13 +131,8 @@ def quiet() -> None:
     """Silence Lightning's remarks: each is either about a part that is off or said better by the engine."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for text in (
-        ".*does not have many workers.*",
-        ".*srun.*",
-        ".*in eval mode at the start.*",
-        ".*weights_only.*",
-    ):
-        warnings.filterwarnings("ignore", message=text, module="lightning")
+    for text in ("does not have many workers", "srun", "in eval mode", "weights_only", "treespec"):
+        warnings.filterwarnings("ignore", message=f".*{text}.*", module="lightning")
 
 
 def _environment(shape: Shape) -> ClusterEnvironment:

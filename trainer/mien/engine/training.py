@@ -152,32 +152,32 @@ class _Session:
         return _Start(str(folder.path), checkpoint.step, str(checkpoint.path))
 
     def _train(self, start: _Start) -> Path:
-        first = self.agreement.rank == 0
         conductor: Conductor | None = None
         state = "failed"
         try:
             rng.seed(self.recipe.seed)
             module = systems.get(self.recipe.system).build(self.recipe)
+            if self.recipe.engine.precision == "64":
+                module.double()  # Lightning does it after it has restored the weights, which rounds them
             if isinstance(self.loop.strategy, LocalDDP):
                 self.loop.strategy.find_unused(module.unused_parameters)
-            stream = TimedStream(self._stream(start))
             conductor = Conductor(
                 self.recipe,
                 self.folder,
                 self.agreement,
                 self.signals,
-                stream,
+                TimedStream(self._stream(start)),
                 len(self.shards),
                 self._validation(),
                 start.step,
             )
             self.loop.callbacks.append(conductor)  # type: ignore[attr-defined]
-            self.loop.fit(module, train_dataloaders=stream, ckpt_path=start.checkpoint)
+            self.loop.fit(module, train_dataloaders=conductor.stream, ckpt_path=start.checkpoint)
             state = "stopped" if conductor.stopped_by else "finished"
         finally:
             if conductor is not None:
                 conductor.close(int(state == "failed"))
-            if first:
+            if self.agreement.rank == 0:
                 self.folder.end_session(state)
         if conductor.stopped_by:
             self._leave(conductor.stopped_by, conductor.step)
@@ -190,7 +190,10 @@ class _Session:
             Stopped: always.
         """
         requeued, code = self.agreement.share(leave(signum) if self.agreement.rank == 0 else None)
-        raise Stopped(signum, self.folder.path, step, requeued, code)
+        stopped = Stopped(signum, self.folder.path, step, requeued, code)
+        if self.agreement.rank == 0:
+            log.warning("%s", stopped)
+        raise stopped
 
     def _stream(self, start: _Start) -> Stream:
         """Endless, for Lightning counts the batches of a finite one from the start of the run."""

@@ -1,0 +1,57 @@
+"""A run that is killed again and again ends with the weights of a run that is not."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from mien.engine.rundir import RunFolder
+
+from .processes import Session
+from .runs import EVERY, STEPS, differences, last_step, learned, only_run, overrides, samples, state
+
+
+def test_a_run_killed_five_times_ends_bitwise_equal(
+    sets: dict[str, Path], undisturbed: RunFolder, tmp_path: Path
+) -> None:
+    keys = overrides(sets, tmp_path / "runs", "data.workers=1", "tracking.wandb=offline")
+    chance = random.Random(20)
+    at = [2, *sorted(chance.sample(range(EVERY + 1, STEPS - EVERY), 3))]  # the first before any checkpoint
+    for number, step in enumerate(at):
+        session = Session(keys, tmp_path / f"{number}.log", resume=number > 0)
+        session.until(lambda step=step: last_step(tmp_path / "runs") >= step)
+        session.kill()
+    session = Session(keys, tmp_path / "saving.log", resume=True)
+    writing = "*/*/*/checkpoints/*.tmp"
+    session.until(lambda: any((tmp_path / "runs").glob(writing)))  # the fifth falls into a save
+    session.kill()
+    session = Session(keys, tmp_path / "last.log", resume=True)
+    assert session.wait() == 0, session.said()
+
+    run = only_run(tmp_path / "runs")
+    assert differences(state(run), state(undisturbed)) == []
+    assert learned(run) == learned(undisturbed)
+    assert samples(run) == samples(undisturbed)
+    assert len(run.info["sessions"]) == 6
+    tracked = {folder.name.rpartition("-")[2] for folder in run.path.glob("wandb/offline-run-*")}
+    assert tracked == {run.info["wandb_id"]}
+
+
+def test_the_log_of_samples_has_each_once_an_epoch(undisturbed: RunFolder, sets: dict[str, Path]) -> None:
+    rows = samples(undisturbed)
+    assert [position for _, position, *_ in rows] == list(range(STEPS * 16))
+    assert all(step == position // 16 + 1 and epoch == position // 96 for step, position, epoch, *_ in rows)
+    for epoch in range(5):
+        uids = [uid for _, _, e, _, uid in rows if e == epoch]
+        assert sorted(uids) == list(range(1000, 1096))
+        assert uids != sorted(uids)
+
+
+def test_another_seed_is_another_run(sets: dict[str, Path], undisturbed: RunFolder, tmp_path: Path) -> None:
+    """Else the comparisons above could not fail."""
+    session = Session(overrides(sets, tmp_path, "seed=1"), tmp_path / "log")
+    assert session.wait() == 0, session.said()
+    found = differences(state(only_run(tmp_path)), state(undisturbed))
+    assert any("state_dict" in place for place in found)
+    assert any("rng" in place for place in found)
+    assert samples(only_run(tmp_path)) != samples(undisturbed)
