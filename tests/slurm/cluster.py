@@ -137,7 +137,7 @@ class Cluster:
             )
 
     def _wait_for(self, ready: Callable[[], bool], what: str) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not ready():
             dead = [daemon.args for daemon in self._daemons if daemon.poll() is not None]
             if dead or time.monotonic() > end:
@@ -147,7 +147,7 @@ class Cluster:
                     if p.suffix in (".log", ".out")
                 }
                 told = "\n".join(f"--- {name}\n{text}" for name, text in sorted(logs.items()) if text)
-                raise RuntimeError(f"{what}: {'ended: ' + str(dead) if dead else 'not within 30 s'}\n{told}")
+                raise RuntimeError(f"{what}: {'ended: ' + str(dead) if dead else 'not within 60 s'}\n{told}")
             time.sleep(0.1)
 
     def _idle(self) -> bool:
@@ -199,7 +199,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 JobRequeue=1
-KillWait=5
+KillWait=30
 ReturnToService=2
 {nodes}
 PartitionName=train Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime={NOTICE_S}

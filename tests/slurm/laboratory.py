@@ -28,13 +28,14 @@ class Laboratory:
         self.cluster = cluster
         self.folder = folder
 
-    def submit(self, *flags: str, recipe: str = "tiny.yaml", overrides: tuple[str, ...] = ()) -> str:
-        """`sbatch FLAGS slurm/pretrain_emocapclip.sh RECIPE OVERRIDES`; the id of the job."""
-        return self.cluster.submit(*flags, str(LAUNCHER), recipe, *overrides, cwd=self.folder)
+    def submit(self, *flags: str) -> str:
+        """`sbatch FLAGS slurm/pretrain_emocapclip.sh tiny.yaml engine.max_steps=STEPS`; the id of the job."""
+        call = (*flags, str(LAUNCHER), "tiny.yaml", f"engine.max_steps={STEPS}")
+        return self.cluster.submit(*call, cwd=self.folder)
 
-    def pre_empt(self, seconds: int = 1) -> str:
+    def pre_empt(self) -> str:
         """A job that wants both nodes for itself, in the partition that pre-empts; its id."""
-        flags = ("--partition=urgent", f"--nodes={len(NODES)}", "--exclusive", f"--wrap=sleep {seconds}")
+        flags = ("--partition=urgent", f"--nodes={len(NODES)}", "--exclusive", "--wrap=sleep 1")
         return self.cluster.submit(*flags, cwd=self.folder)
 
     def hold(self, job: str) -> RunFolder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 from pathlib import Path
@@ -44,10 +43,7 @@ def test_an_array_trains_a_seed_a_task_across_both_nodes(undisturbed: list[RunFo
     assert first.info["wandb_id"] != second.info["wandb_id"]
     for run in undisturbed:
         assert len(run.info["sessions"]) == 1
-        assert {file.name for file in run.path.glob("samples-*")} == {
-            "samples-rank0.csv",
-            "samples-rank1.csv",
-        }
+        assert len(list(run.path.glob("samples-rank*.csv"))) == len(NODES)
         assert [position for _, position, *_ in samples(run)] == list(range(STEPS * 16))
 
 
@@ -97,6 +93,7 @@ def test_a_task_out_of_time_is_requeued_and_a_cancelled_one_is_not(
     cluster.run("scontrol", "update", f"JobId={late}", "TimeLimit=60")
     run = laboratory.finish(late)
     assert "stopped by SIGUSR1 after step" in laboratory.said(late)
+    assert "wandb could not" not in laboratory.said(late)  # its helper got the notice, too
     assert len(run.info["sessions"]) == 2
     _same(run, undisturbed[1])
     assert cluster.job(unwanted)["Restarts"] == "0"
@@ -136,5 +133,5 @@ def test_bash_trains_on_one_machine(laboratory: Laboratory, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     run = only_run(tmp_path)
     assert done.stdout.splitlines()[-1] == str(run.path)
-    assert [os.path.basename(file) for file in run.path.glob("samples-*")] == ["samples-rank0.csv"]
+    assert len(list(run.path.glob("samples-rank*.csv"))) == 1
     assert run.checkpoint().step == 20
