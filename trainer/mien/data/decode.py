@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.utils.data import default_collate
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from mien.data.reader import Sample
@@ -138,4 +139,6 @@ def stack_images(images: list[Tensor]) -> Tensor:
     Stacking the H x W x 3 views copies plain memory, 5 to 10 times faster than a copy that reorders
     `decode`'s output.
     """
-    return torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+    # In a loader's worker this stacks into shared memory at once, which spares another copy.
+    batch: Tensor = default_collate([image.permute(1, 2, 0) for image in images])
+    return batch.permute(0, 3, 1, 2)

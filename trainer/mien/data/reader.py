@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -148,7 +149,7 @@ class ShardSet:
         """Samples in each shard, int64 [shards]."""
         self._files = LocalFiles(self.folder)
         self._names = [shard.file for shard in index.shards]
-        self._ends = np.cumsum(self.sizes)
+        self._ends: list[int] = np.cumsum(self.sizes).tolist()
         self._starts = np.concatenate([shard.offsets[:-1] for shard in index.shards])
         self._stops = np.concatenate([shard.offsets[1:] for shard in index.shards])
         for shard in index.shards:
@@ -168,7 +169,7 @@ class ShardSet:
 
     def shard_of(self, index: int) -> str:
         """File name of the shard that holds a sample."""
-        return self._names[int(np.searchsorted(self._ends, index, side="right"))]
+        return self._names[bisect.bisect_right(self._ends, index)]
 
     def read(self, index: int) -> Sample:
         """The sample at a position in [0, len).
