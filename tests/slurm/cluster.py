@@ -37,7 +37,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._daemons: list[subprocess.Popen[bytes]] = []
-        self.env = _clean_environment() | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.env = clean_environment() | {"SLURM_CONF": str(folder / "slurm.conf")}
 
     def __enter__(self) -> Cluster:
         try:
@@ -208,7 +208,7 @@ PartitionName=urgent Nodes=ALL PriorityTier=10 PreemptMode=OFF
 """
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """This process's environment less what an outer Slurm job or torchrun would leak into the jobs."""
     leaks = ("SLURM", "SBATCH_", "SRUN_", "PMI", "MASTER_", "MIEN_", "TORCHELASTIC_")
     return {key: value for key, value in os.environ.items() if not key.startswith(leaks)}

@@ -8,9 +8,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from cluster import clean_environment
+
+from engine.runs import only_run
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "slurm" / "pretrain_emocapclip.sh"
@@ -140,6 +144,19 @@ def test_array_task_takes_its_line_of_a_sweep(launch, tmp_path):
 
 def test_bash_on_one_machine_needs_no_slurm(launch):
     _golden("bash", launch("emocapclip/tiny", "engine.max_steps=7"))
+
+
+def test_bash_trains_on_this_machine(lesson: Path, tmp_path: Path) -> None:
+    command = ["bash", str(LAUNCHER), "tiny.yaml", f"run.root={tmp_path}", "engine.max_steps=20"]
+    done = subprocess.run(
+        command, env=clean_environment() | {"MIEN_PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+        cwd=lesson, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    run = only_run(tmp_path)
+    assert done.stdout.splitlines()[-1] == str(run.path)
+    assert len(list(run.path.glob("samples-rank*.csv"))) == 1
+    assert run.checkpoint().step == 20
 
 
 def test_bash_inside_a_step_is_one_machine(launch):

@@ -10,7 +10,7 @@ import pytest
 from cluster import NODES
 from laboratory import LAUNCHER, PATIENCE_S, STEPS, Laboratory
 
-from engine.runs import differences, learned, only_run, samples, state
+from engine.runs import differences, learned, samples, state
 from mien.engine.rundir import RunFolder
 
 pytestmark = pytest.mark.slurm
@@ -121,17 +121,3 @@ def test_what_is_asked_of_sbatch_fits_the_cluster(laboratory: Laboratory) -> Non
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert f"using 2 processors on nodes n[1-2] in partition {partition}" in done.stderr
-
-
-def test_bash_trains_on_one_machine(laboratory: Laboratory, tmp_path: Path) -> None:
-    command = ["bash", str(LAUNCHER), "tiny.yaml", f"run.root={tmp_path}", "engine.max_steps=20"]
-    environment = {key: value for key, value in laboratory.cluster.env.items() if key != "SLURM_CONF"}
-    done = subprocess.run(
-        command, env=environment | {"OMP_NUM_THREADS": "1"},
-        cwd=laboratory.folder, capture_output=True, text=True, timeout=PATIENCE_S,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    run = only_run(tmp_path)
-    assert done.stdout.splitlines()[-1] == str(run.path)
-    assert len(list(run.path.glob("samples-rank*.csv"))) == 1
-    assert run.checkpoint().step == 20
