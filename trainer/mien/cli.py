@@ -29,7 +29,7 @@ Which = Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")]
 def main() -> None:
     """Run the command; a fault of the input is told in plain lines and ends with exit code 2."""
     try:
-        app()
+        app(prog_name="mien")
     except MienError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

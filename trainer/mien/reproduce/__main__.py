@@ -69,7 +69,7 @@ def wild(
 
 if __name__ == "__main__":
     try:
-        app()
+        app(prog_name="python -m mien.reproduce")
     except MienError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
