@@ -43,7 +43,7 @@ class Cluster:
         try:
             self._start()
         except BaseException:
-            self._stop()
+            self._end_daemons()
             raise
         return self
 
@@ -97,6 +97,9 @@ class Cluster:
         key.write_bytes(secrets.token_bytes(128))
         key.chmod(0o400)
         (self.folder / "slurm.conf").write_text(self._configuration())
+        # slurmd loads a cgroup plugin even if nothing uses it; this one asks for no mounted cgroups, which a
+        # container may lack.
+        (self.folder / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
         self._spawn(
             "munged", "--foreground", "--force", f"--socket={self._munge_socket}", f"--key-file={key}",
             f"--pid-file={self.folder}/munged.pid", f"--log-file={self.folder}/munged.log",
@@ -111,8 +114,7 @@ class Cluster:
     def _stop(self) -> None:
         """Jobs first: a step outlives its slurmd."""
         try:
-            if len(self._daemons) == 2 + len(NODES):
-                self.cancel_all()
+            self.cancel_all()
         finally:
             self._end_daemons()
 
