@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -90,6 +91,25 @@ def test_another_number_of_ranks_may_go_on(sets: dict[str, Path], runs: Runs, tm
     assert samples(run) == samples(runs["64", 1])
     losses = [row["train/loss"] for row in learned(run)]
     assert losses == pytest.approx([row["train/loss"] for row in metrics(runs["64", 1])], rel=LOSS["64"])
+
+
+def test_a_loss_that_is_not_finite_on_one_rank_is_skipped_on_all(
+    sets: dict[str, Path], tmp_path: Path
+) -> None:
+    keys = overrides(sets, tmp_path, "engine.max_steps=12", "engine.guard.max_in_a_row=2")
+    two = ranks(2, keys, tmp_path, poison={1: (4, 8, 9)})
+    assert [session.wait() for session in two] == [2, 2]
+    for session in two:
+        assert "2 steps with a loss or gradient that is not finite" in session.said()
+    run = only_run(tmp_path)
+    entries = [json.loads(line) for line in (run.path / "nonfinite.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries] == [4, 8, 9]
+    by_rank = [rank["loss"] for rank in entries[0]["ranks"]]
+    assert by_rank[0] != "nan"
+    assert by_rank[1] == "nan"
+    named = {uid for rank in entries[0]["ranks"] for uid in rank["uids"]}
+    assert named == {uid for step, *_, uid in samples(run) if step == 5}
+    assert [row["train/skipped"] for row in metrics(run)] == [0, 0, 0, 0, 1, 1, 1, 1, 2]
 
 
 def test_the_command_starts_its_own_ranks_and_ends_them(sets: dict[str, Path], tmp_path: Path) -> None:

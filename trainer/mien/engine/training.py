@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 from mien import systems
 from mien.data.quarantine import Quarantine
@@ -42,7 +43,7 @@ class _Start:
     checkpoint: str | None
 
 
-def train(recipe: Recipe, *, resume: bool = False) -> Path:
+def train(recipe: Recipe, *, resume: bool = False, callbacks: Iterable[Callback] = ()) -> Path:
     """Train a recipe.
 
     Args:
@@ -68,7 +69,7 @@ def train(recipe: Recipe, *, resume: bool = False) -> Path:
     signals.install()
     try:
         loop = trainer.make(recipe.engine, shape)
-        session = _Session(recipe, resume, shape, loop, shards, held_out, signals)
+        session = _Session(recipe, resume, shape, loop, shards, held_out, signals, callbacks)
         # Lightning starts the other local processes inside `launch`; from there on every rank is here.
         launcher = loop.strategy.launcher
         return session.run() if launcher is None else launcher.launch(session.run, trainer=loop)
@@ -88,6 +89,7 @@ class _Session:
         shards: ShardSet,
         held_out: ShardSet | None,
         signals: StopSignals,
+        callbacks: Iterable[Callback],
     ) -> None:
         self.recipe = recipe
         self.resume = resume
@@ -96,6 +98,7 @@ class _Session:
         self.shards = shards
         self.held_out = held_out
         self.signals = signals
+        self.callbacks = callbacks
 
     def run(self) -> Path:
         """Train; on every rank at once."""
@@ -171,7 +174,7 @@ class _Session:
                 self._validation(),
                 start.step,
             )
-            self.loop.callbacks.append(conductor)  # type: ignore[attr-defined]
+            self.loop.callbacks += [conductor, *self.callbacks]  # type: ignore[attr-defined]
             self.loop.fit(module, train_dataloaders=conductor.stream, ckpt_path=start.checkpoint)
             state = "stopped" if conductor.stopped_by else "finished"
         finally:
