@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +14,11 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from mien import optim
-from mien.engine import checkpoint as checkpoints
-from mien.engine import launch, progress, rng, tracking, trainer
+from mien.engine import progress, rng, tracking, trainer
 from mien.engine.agree import Agreement
-from mien.engine.checkpoint import CheckpointStore
 from mien.engine.config import EngineConfig, OptimizerConfig, ScheduleConfig, TrackingConfig
 from mien.engine.meters import TimedStream, Window
-from mien.engine.rundir import RunFolder, truncate_lines
+from mien.engine.rundir import truncate_lines
 from mien.engine.trainer import resolve
 from mien.errors import RunError
 
@@ -246,87 +242,3 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     reporter.close()
     assert "20%" in out.getvalue()
     assert "320 samples/s  0:00:56 left" in out.getvalue()
-
-
-WATCHED = """
-import subprocess, sys, time
-from mien.engine import launch
-launch._PATIENCE_S = 0.1
-start = lambda code: subprocess.Popen([sys.executable, "-c", code])
-others = [start("import sys; sys.exit(3)"), start("import time; time.sleep(600)")]
-print(others[1].pid, flush=True)
-launch._Watch(others).start()
-time.sleep(600)  # as in a collective that never ends
-"""
-
-
-def test_a_rank_that_fails_ends_the_others() -> None:
-    done = subprocess.run([sys.executable, "-c", WATCHED], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 3
-    assert "ended with code 3" in done.stderr
-    status = Path(f"/proc/{done.stdout.strip()}/stat")
-    assert not status.exists() or status.read_text().rpartition(")")[2].split()[0] == "Z"
-
-
-def test_a_rank_that_hangs_is_ended_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_PATIENCE_S", 0.1)
-    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    launch._reap([sleeper])
-    assert sleeper.returncode == -9
-
-
-STATE = {"state_dict": {"w": torch.ones(3)}, "mien": {"ema": None}}
-
-
-def test_checkpoints_are_pruned_but_for_the_best(tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path / "checkpoints")
-    for step in (1, 2, 3, 4):
-        store.write(STATE, step, {})
-        if step == 1:
-            store.mark_best(1)
-        store.prune(2)
-    assert store.steps() == [1, 3, 4]
-    assert (store.root / "latest").read_text() == "step-00000004\n"
-    assert store.find("best").step == 1
-    assert store.find("3").step == 3
-    for which, said in (("2", "incomplete"), ("x", "use last, best or a step")):
-        with pytest.raises(RunError, match=said):
-            store.find(which)
-    with pytest.raises(RunError, match="no usable checkpoint"):
-        CheckpointStore(tmp_path / "empty").find()
-
-
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = CheckpointStore(tmp_path)
-    store.write(STATE, 1, {})
-    with monkeypatch.context() as patch:
-        usage = checkpoints.shutil.disk_usage(tmp_path)
-        patch.setattr(checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=100))
-        with pytest.raises(RunError, match="no room for a checkpoint"):
-            store.write(STATE, 2, {})
-
-    def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoints.torch, "save", full)
-    with pytest.raises(RunError, match="No space left on device"):
-        store.write(STATE, 2, {})
-    assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir()] == ["step-00000001"]
-
-
-def test_a_checkpoint_with_code_in_it_is_not_opened(tmp_path: Path) -> None:
-    store = CheckpointStore(tmp_path)
-    store.write(STATE | {"mien": {"ema": None, "path": Path("x")}}, 1, {})
-    with pytest.raises(RunError, match="cannot be read"):
-        store.find().load()
-    store.write({"state_dict": {}}, 2, {})
-    with pytest.raises(RunError, match="not a checkpoint of mien"):
-        store.find().load()
-
-
-def test_a_folder_that_is_no_run_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"no run\.json"):
-        RunFolder.open(tmp_path)
-    (tmp_path / "run.json").write_text("{")
-    with pytest.raises(RunError, match="cannot be read"):
-        _ = RunFolder.open(tmp_path).info
