@@ -42,7 +42,7 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_set(folder / "shards", 96)
     keys = (
         *TOWERS, *LOOP, f"data.train.shards={folder}/shards", "data.workers=1", "data.val=null",
-        "engine.checkpoint_every=20", "tracking.wandb=offline",
+        "engine.checkpoint_every=20",
     )  # fmt: skip
     recipe: dict[str, object] = {"base": str(ROOT / "recipes" / "emocapclip" / "tiny.yaml")}
     for key, value in (pair.split("=", 1) for pair in keys):

@@ -28,10 +28,10 @@ class Laboratory:
         self.cluster = cluster
         self.folder = folder
 
-    def submit(self, *flags: str) -> str:
-        """`sbatch FLAGS slurm/pretrain_emocapclip.sh tiny.yaml engine.max_steps=STEPS`; the id of the job."""
-        call = (*flags, str(LAUNCHER), "tiny.yaml", f"engine.max_steps={STEPS}")
-        return self.cluster.submit(*call, cwd=self.folder)
+    def submit(self, *flags: str, wandb: str = "off") -> str:
+        """`sbatch FLAGS slurm/pretrain_emocapclip.sh tiny.yaml KEYS`; the id of the job."""
+        keys = (f"engine.max_steps={STEPS}", f"tracking.wandb={wandb}")
+        return self.cluster.submit(*flags, str(LAUNCHER), "tiny.yaml", *keys, cwd=self.folder)
 
     def pre_empt(self) -> str:
         """A job that wants both nodes for itself, in the partition that pre-empts; its id."""

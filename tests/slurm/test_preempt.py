@@ -10,17 +10,16 @@ import pytest
 from cluster import NODES
 from laboratory import LAUNCHER, PATIENCE_S, STEPS, Laboratory
 
-from engine.runs import differences, learned, samples, state
+from engine.runs import differences, learned, only_run, samples, state
 from mien.engine.rundir import RunFolder
 
 pytestmark = pytest.mark.slurm
 
 
 @pytest.fixture(scope="session")
-def undisturbed(laboratory: Laboratory) -> list[RunFolder]:
-    """Two runs, of seeds 0 and 1, as tasks of an array; each on both nodes, side by side."""
-    job = laboratory.submit("--array=0-1")
-    return [laboratory.finish(f"{job}_{task}") for task in (0, 1)]
+def undisturbed(laboratory: Laboratory) -> RunFolder:
+    """A run on both nodes that nothing disturbs."""
+    return laboratory.finish(laboratory.submit())
 
 
 def _same(run: RunFolder, reference: RunFolder) -> None:
@@ -31,27 +30,18 @@ def _same(run: RunFolder, reference: RunFolder) -> None:
     assert samples(run) == samples(reference)
 
 
-def _tracked(run: RunFolder) -> list[str]:
-    """W&B ids of the sessions of a run."""
-    return [folder.name.rpartition("-")[2] for folder in run.path.glob("wandb/offline-run-*")]
-
-
-def test_an_array_trains_a_seed_a_task_across_both_nodes(undisturbed: list[RunFolder]) -> None:
-    first, second = undisturbed
-    assert [run.recipe.seed for run in undisturbed] == [0, 1]
-    assert any("state_dict" in place for place in differences(state(first), state(second)))
-    assert first.info["wandb_id"] != second.info["wandb_id"]
-    for run in undisturbed:
-        assert len(run.info["sessions"]) == 1
-        assert len(list(run.path.glob("samples-rank*.csv"))) == len(NODES)
-        assert [position for _, position, *_ in samples(run)] == list(range(STEPS * 16))
+def test_a_job_trains_across_both_nodes(laboratory: Laboratory, undisturbed: RunFolder) -> None:
+    assert len(undisturbed.info["sessions"]) == 1
+    assert undisturbed.checkpoint().load()["mien"]["world"] == len(NODES)
+    assert len(list(undisturbed.path.glob("samples-rank*.csv"))) == len(NODES)
+    assert [position for _, position, *_ in samples(undisturbed)] == list(range(STEPS * 16))
 
 
 def test_pre_empted_jobs_are_requeued_and_end_as_if_nothing_had_been(
-    laboratory: Laboratory, undisturbed: list[RunFolder]
+    laboratory: Laboratory, undisturbed: RunFolder
 ) -> None:
     cluster = laboratory.cluster
-    warned, killed = laboratory.submit(), laboratory.submit("--partition=scavenge")
+    warned, killed = laboratory.submit(wandb="offline"), laboratory.submit("--partition=scavenge")
     for job in (warned, killed):
         laboratory.hold(job)
     urgent = laboratory.pre_empt()
@@ -63,30 +53,33 @@ def test_pre_empted_jobs_are_requeued_and_end_as_if_nothing_had_been(
         assert before["JobState"] == "COMPLETED"
         assert before["EndTime"] <= facts["StartTime"]
         assert len(run.info["sessions"]) == 2
-        assert _tracked(run) == [run.info["wandb_id"]] * 2
-        _same(run, undisturbed[0])
+        _same(run, undisturbed)
+    run = only_run(laboratory.root(warned))
+    tracked = [folder.name.rpartition("-")[2] for folder in run.path.glob("wandb/offline-run-*")]
+    assert tracked == [run.info["wandb_id"]] * 2
     stopped = re.search(r"stopped by SIGTERM after step (\d+); the job is requeued", laboratory.said(warned))
     assert stopped, laboratory.said(warned)
     assert 0 < int(stopped[1]) < STEPS
     assert "the job is requeued" not in laboratory.said(killed)  # Slurm had done that
 
 
-def test_a_task_out_of_time_is_requeued_and_a_cancelled_one_is_not(
-    laboratory: Laboratory, undisturbed: list[RunFolder]
+def test_of_an_array_the_task_out_of_time_is_requeued_and_the_cancelled_one_is_not(
+    laboratory: Laboratory, undisturbed: RunFolder
 ) -> None:
     cluster = laboratory.cluster
-    array = laboratory.submit("--array=1-2")
-    late, unwanted = f"{array}_1", f"{array}_2"
-    laboratory.hold(late)
+    array = laboratory.submit("--array=0-1", wandb="offline")
+    late, unwanted = f"{array}_0", f"{array}_1"
+    first = laboratory.hold(late)
     hours, minutes, _ = cluster.job(late)["RunTime"].split(":")
     cluster.run("scontrol", "update", f"JobId={late}", f"TimeLimit={int(hours) * 60 + int(minutes) + 2}")
 
-    run = laboratory.hold(unwanted)
+    second = laboratory.hold(unwanted)
+    assert (first.recipe.seed, second.recipe.seed) == (0, 1)
     laboratory.let_go(unwanted)
     cluster.run("scancel", unwanted)
     assert cluster.wait_ended(unwanted, PATIENCE_S)["JobState"] == "CANCELLED"
-    assert run.info["state"] == "stopped"
-    assert 0 < run.checkpoint().step < STEPS
+    assert second.info["state"] == "stopped"
+    assert 0 < second.checkpoint().step < STEPS
 
     # Slurm looks at time limits twice a minute.
     cluster.wait(lambda: cluster.job(late)["Restarts"] == "1", f"job {late} to be requeued", PATIENCE_S)
@@ -95,7 +88,7 @@ def test_a_task_out_of_time_is_requeued_and_a_cancelled_one_is_not(
     assert "stopped by SIGUSR1 after step" in laboratory.said(late)
     assert "wandb could not" not in laboratory.said(late)  # its helper got the notice, too
     assert len(run.info["sessions"]) == 2
-    _same(run, undisturbed[1])
+    _same(run, undisturbed)
     assert cluster.job(unwanted)["Restarts"] == "0"
 
 
