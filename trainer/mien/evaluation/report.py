@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,11 +115,12 @@ def print_table(report: Report, console: Console | None = None) -> None:
     )
     table.add_column("method", no_wrap=True)
     for name in shown:
-        table.add_column(TITLES.get(name, name), justify="right", no_wrap=True)
+        table.add_column(TITLES.get(name, name), justify="right")
     for row in report.rows:
         cells = [str(row.metrics[name]) if name in row.metrics else "-" for name in shown]
         table.add_row(row.method, *cells, style="bold" if row.kind == "run" else "")
-    (console or Console()).print(table)
+    # A file or a pipe has no width of its own: lines of a log are better long than cut.
+    (console or Console(width=None if sys.stdout.isatty() else 140)).print(table)
 
 
 TITLES = {

@@ -73,7 +73,7 @@ class Actions:
 
     @classmethod
     def of(cls, intensities: Mapping[int, float], asymmetry: float = 0.0) -> Actions:
-        """Both sides from one intensity each; `asymmetry` in [-1, 1] weakens the right (> 0) or left (< 0) side.
+        """Both sides from one intensity each; `asymmetry` in [-1, 1] weakens the right (> 0) or left side.
 
         Raises:
             KeyError: for an action unit that is not in `ACTION_UNITS`.
