@@ -1,4 +1,4 @@
-"""`python -m mien.faces.bench`: milliseconds a face, with the time of its JPEG as a measure of the machine."""
+"""`python -m mien.faces.bench`: milliseconds a face; the time of its JPEG tells how fast the machine is."""
 
 from __future__ import annotations
 
