@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from data.bad_shards import BAD_SHARDS, write_good
 
 from bad_recipes import BAD_RECIPES
+from data.bad_shards import BAD_SHARDS, write_good
 from mien import cli
 
 COMMANDS = [

@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mien.faces.render import Rendering, render
-from mien.faces.sheet import contact_sheet
 from PIL import Image
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from threadpoolctl import threadpool_limits
@@ -32,8 +30,10 @@ from mien.faces.actions import Actions
 from mien.faces.captions import describe
 from mien.faces.emotions import BASIC, COMPOUNDS, EMOTIONS, sample_asymmetry, sample_expression
 from mien.faces.person import Person, sample_person
+from mien.faces.render import Rendering, render
 from mien.faces.rig import open_rig
 from mien.faces.scene import Scene, Style, sample_scene
+from mien.faces.sheet import contact_sheet
 
 _SIZES = (32, 1024)
 _CHUNK = 16
