@@ -9,9 +9,11 @@ SEED ?= 0
 # People of the three sets are other people: training, validation, test.
 TRAIN_PEOPLE ?= 300
 TRAIN_IMAGES ?= 6000
+# Steps of each run of the ablation: fifteen runs of 500 take two cores an hour and a quarter.
+STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces reproduce-ablation reproduce-wild clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces reproduce-ablation reproduce-wild reproduce-ranks clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -64,11 +66,14 @@ bench-stream: setup  ## The stream against decoding alone and against webdataset
 bench-faces: setup  ## Milliseconds per rendered face
 	$(BIN)/python -m mien.faces.bench
 
-reproduce-ablation: data  ## Five variants, three seeds each: the table of the README
-	$(BIN)/python -m mien.reproduce ablation --data $(DATA)
+reproduce-ablation: data  ## Five variants, three seeds each, STEPS steps: the table of the README
+	$(BIN)/python -m mien.reproduce ablation --data $(DATA) --set engine.max_steps=$(STEPS)
 
-reproduce-wild: setup  ## Real photographs in PHOTOS (folder with labels.csv): three splits, HOG and a CNN beside it
-	$(BIN)/python -m mien.reproduce wild --photos $(PHOTOS)
+reproduce-wild: setup  ## Photographs in PHOTOS (with labels.csv), towers of run INIT: three splits, HOG, a CNN
+	$(BIN)/python -m mien.reproduce wild --photos $(PHOTOS) $(if $(INIT),--init $(INIT))
+
+reproduce-ranks: data  ## 50 steps on 1, 2 and 4 processes: how far losses and weights are apart
+	$(BIN)/python -m mien.reproduce ranks --data $(DATA)
 
 clean:  ## Remove the environment and what tools leave behind; data and checkpoints stay
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""`python -m mien.reproduce ablation|wild`: the experiments behind the README's tables."""
+"""`python -m mien.reproduce ablation|wild|ranks`: the experiments behind the README's tables."""
 
 from __future__ import annotations
 
@@ -65,6 +65,19 @@ def wild(
             overrides=tuple(override or ()),
         )
     )
+
+
+@app.command(epilog="Example: python -m mien.reproduce ranks --data data/emocap")
+def ranks(
+    data: Annotated[Path, typer.Option(help="Folder with the set train, as `make data` makes.")],
+    out: Annotated[Path, typer.Option(help="Runs and the table.")] = Path("checkpoints/reproduce/ranks"),
+    steps: Annotated[int, typer.Option(help="Steps of each run.")] = 50,
+    override: Override = None,
+) -> None:
+    """The tiny recipe on 1, 2 and 4 CPU processes: how far losses and weights are apart."""
+    from mien.reproduce.ranks import reproduce
+
+    print(reproduce(data, out, worlds=(1, 2, 4), steps=steps, overrides=tuple(override or ())))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""Each experiment from start to table, with real training processes of a few steps."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mien.errors import RunError
+from mien.faces.synth import make_emocap
+from mien.reproduce import __main__ as command
+from mien.reproduce import ablation, ranks, wild
+from mien.reproduce.jobs import Job, run_all
+
+SMALL = (
+    "model.image_size=32", "model.tiny.widths=[8,8,16,16]", "model.tiny.embed=12",
+    "model.tiny.vocabulary_width=8", "model.tiny.text_width=16", "model.tiny.text_heads=2",
+    "model.tiny.text_layers=1", "engine.global_batch=16", "engine.schedule.warmup=1", "data.workers=0",
+    "tracking.wandb=off",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The three sets of `make data`, small."""
+    root = tmp_path_factory.mktemp("data")
+    for name, people, images, first in (("train", 12, 126, 0), ("val", 4, 28, 100), ("test", 8, 84, 200)):
+        make_emocap(
+            root / name, people=people, images=images, seed=0, size=48, first_person=first, progress=False
+        )
+    return root
+
+
+def runs(root: Path) -> list[str]:
+    """Folders of all runs below a root."""
+    return sorted(str(file.parent) for file in root.rglob("run.json"))
+
+
+def test_ablation_scores_every_variant_and_trains_nothing_twice(data: Path, tmp_path: Path) -> None:
+    short = (*SMALL, "engine.max_steps=2")
+    table = ablation.reproduce(data, tmp_path, seeds=1, parallel=2, threads=1, overrides=short)
+    rows = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert rows == list(ablation.VARIANTS)
+    assert (tmp_path / "ablation.md").read_text() == table
+    with (tmp_path / "ablation.csv").open() as file:
+        values = list(csv.DictReader(file))
+    assert len(values) == 5
+    for row in values:
+        assert all(0 <= float(row[name]) <= 1 for name in ("zero_shot_uar", "au_f1", "i2t_r1", "t2i_r1"))
+    made = runs(tmp_path)
+    assert len(made) == 5
+    assert ablation.reproduce(data, tmp_path, seeds=1, parallel=2, threads=1, overrides=short) == table
+    assert runs(tmp_path) == made
+
+
+def test_ranks_train_the_same_samples_and_differ_by_rounding(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "CASES", {"float64": ("engine.precision=64",)})
+    table = ranks.reproduce(data, tmp_path, worlds=(1, 2), steps=3, overrides=SMALL)
+    _, case, world, same, loss, early, weights, _ = (
+        cell.strip() for cell in table.splitlines()[2].split("|")
+    )
+    assert (case, world, same) == ("float64", "2 / 1", "yes")
+    assert max(float(loss), float(early)) < 1e-8
+    assert float(weights) < 1e-8
+
+
+def test_wild_compares_both_starts_with_the_baselines(data: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    write_photos(photos)
+    (start,) = run_all(
+        [Job("emocapclip/tiny", (f"data.train.shards={data / 'train'}", "data.val=null",
+             "engine.val_every=null", "engine.max_steps=1", *SMALL), tmp_path / "start")],
+        parallel=1, threads=1, what="runs",
+    )  # fmt: skip
+    table = wild.reproduce(
+        photos, tmp_path / "out", start, splits=1, parallel=2, threads=1,
+        overrides=(*SMALL, "engine.max_steps=2"),
+    )  # fmt: skip
+    methods = {line.split("|")[1].strip() for line in table.splitlines()[2:]}
+    assert methods == {
+        "linear probe, from scratch", "linear probe, from synthetic", "zero-shot, from scratch",
+        "zero-shot, from synthetic", "majority", "hog_logreg", "cnn",
+    }  # fmt: skip
+    with (tmp_path / "out" / "wild.csv").open() as file:
+        majority = next(row for row in csv.DictReader(file) if row["method"] == "majority")
+    assert float(majority["uar"]) == pytest.approx(0.2)
+
+
+def write_photos(folder: Path) -> None:
+    """100 pictures of 20 people: every person shows the five classes; each class has a grey level."""
+    (folder / "images").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines = ["image,emotion,person"]
+    for person in range(20):
+        for level, label in enumerate(wild.CLASSES):
+            name = f"images/{person}-{label}.jpg"
+            pixels = 40 * level + rng.integers(0, 40, (48, 48), dtype=np.uint8)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name)
+            lines.append(f"{name},{label},p{person}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
+    job = Job("emocapclip/tiny", ("data.train.shards=absent", "engine.max_stepz=2"), tmp_path / "bad")
+    with pytest.raises(RunError, match=r"train\.log: training ended with code 2"):
+        run_all([job], parallel=1, threads=1, what="runs")
+    assert "max_steps" in (tmp_path / "bad" / "train.log").read_text()
+
+
+@pytest.mark.parametrize("name", ["ablation", "wild", "ranks"])
+def test_help_has_an_example(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mien.reproduce", name, "--help"])
+    with pytest.raises(SystemExit) as left:
+        command.app()
+    assert left.value.code == 0
+    assert f"Example: python -m mien.reproduce {name}" in capsys.readouterr().out
