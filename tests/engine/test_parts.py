@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import random
 from pathlib import Path
 
@@ -180,13 +181,16 @@ def test_a_log_is_cut_back_and_mended(tmp_path: Path) -> None:
 
 def test_metrics_grow_columns_and_rewind(tmp_path: Path) -> None:
     file = tracking.MetricsFile(tmp_path / "metrics.csv")
+    assert file.last() == {}
     file.append(1, {"a": 1.0})
     file.append(2, {"a": 0.1, "b": float("nan")})
     file.append(3, {"b": 3.0})
     assert file.path.read_text() == "step,a,b\n1,1,\n2,0.1,nan\n3,,3\n"
     again = tracking.MetricsFile(file.path)
     again.rewind(2)
+    assert again.last() == pytest.approx({"step": 2, "a": 0.1, "b": math.nan}, nan_ok=True)
     again.append(3, {"c": 1.0})
+    assert again.last() == {"step": 3, "c": 1.0}
     assert file.path.read_text() == "step,a,b,c\n1,1,,\n2,0.1,nan,\n3,,,1\n"
 
 

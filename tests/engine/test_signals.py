@@ -14,7 +14,8 @@ from mien.engine.rundir import RunFolder
 from mien.engine.signals import Stopped, StopSignals, job_id, leave
 
 from .processes import Session
-from .runs import STEPS, differences, last_step, learned, only_run, overrides, samples, state
+from .runs import STEPS, differences, last_step, learned, metrics, only_run, overrides, samples, state
+from .tracked import tracked_rows
 
 SCONTROL = """#!/bin/sh
 echo "$@" >>"$SCONTROL_LOG"
@@ -24,7 +25,9 @@ echo "$@" >>"$SCONTROL_LOG"
 def test_signals_save_at_the_step_boundary_and_resume_goes_on(
     sets: dict[str, Path], undisturbed: RunFolder, tmp_path: Path
 ) -> None:
-    keys = overrides(sets, tmp_path / "runs", "data.workers=1", "engine.checkpoint_every=1000")
+    keys = overrides(
+        sets, tmp_path / "runs", "data.workers=1", "engine.checkpoint_every=1000", "tracking.wandb=offline"
+    )
     for step, signum, group in ((7, signal.SIGTERM, True), (16, signal.SIGUSR1, False)):
         session = Session(keys, tmp_path / f"{signum}.log", resume=True)  # the first time there is no run yet
         session.until(lambda step=step: last_step(tmp_path / "runs") >= step)
@@ -43,6 +46,9 @@ def test_signals_save_at_the_step_boundary_and_resume_goes_on(
     assert learned(run) == learned(undisturbed)
     assert samples(run) == samples(undisturbed)
     assert run.info["state"] == "finished"
+    tracked = [int(row["step"]) for row in tracked_rows(run.path)]
+    assert sorted({*tracked}) == [int(row["step"]) for row in metrics(run)]
+    assert len(tracked) - len({*tracked}) <= 2  # each new session sends the last row again
 
 
 def test_in_slurm_the_job_is_requeued_once_after_the_save(sets: dict[str, Path], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import netrc
 import os
 import signal
 import warnings
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,14 @@ class MetricsFile:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
 
+    def last(self) -> dict[str, float]:
+        """The last row with its step, without empty cells; {} before the first."""
+        if not self.path.is_file():
+            return {}
+        with self.path.open(encoding="utf-8", newline="") as file:
+            rows = deque(csv.DictReader(file), maxlen=1)
+        return {name: float(cell) for row in rows for name, cell in row.items() if cell}
+
     def _widen(self, new: list[str]) -> None:
         old = self.path.read_text(encoding="utf-8").splitlines()[1:] if self.path.is_file() else []
         self.columns = [*(self.columns or ["step"]), *new]
@@ -67,6 +76,9 @@ class Tracker:
         self.file = MetricsFile(folder.path / "metrics.csv")
         self.file.rewind(step)
         self._wandb = _open_wandb(folder, recipe)
+        if self._wandb is not None and (row := self.file.last()):
+            with _harmless("log"):  # the signal that ended the last session may have kept its last row back
+                self._wandb.log(row)
 
     def log(self, step: int, row: Mapping[str, float]) -> None:
         """Write one row."""
@@ -132,8 +144,8 @@ def _signals_blocked(names: tuple[str, ...]) -> Iterator[None]:
     """Keep these signals from every process started meanwhile, for its whole life.
 
     Slurm sends a notice to all processes of a step, and the tracker's helper would end before the last rows
-    reach it. It takes SIGINT and SIGTERM back, though: after those the row of the last step is only in
-    `metrics.csv`.
+    reach it. It takes SIGINT and SIGTERM back, though: after those the row of the last step may be only in
+    `metrics.csv`, and the next session sends it again.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.Signals[name] for name in names])
     try:
