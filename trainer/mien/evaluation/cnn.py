@@ -19,15 +19,15 @@ from mien.evaluation.report import Row
 class CnnConfig(Config):
     """Size and schedule; bounded by epochs, not by time, so that load cannot change the result."""
 
-    size: int = 64
+    size: int = 48
     """Side of the grey input, px."""
-    width: int = 32
+    width: int = 24
     """Channels of the first block; doubled by each later one."""
-    epochs: int = 20
+    epochs: int = 50
     """Passes over the train set."""
     batch: int = 64
     """Images a step."""
-    lr: float = 2e-3
+    lr: float = 3e-3
     """Peak learning rate of AdamW, one cycle."""
     weight_decay: float = 0.05
     """Decoupled decay."""
@@ -65,7 +65,10 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 def train_network(
     images: Tensor, labels: Tensor, classes: int, config: CnnConfig, seed: int
 ) -> nn.Sequential:
-    """AdamW, one-cycle schedule, class-balanced cross-entropy; the result depends on the arguments only.
+    """AdamW, one-cycle schedule, balanced classes; the result depends on the arguments only.
+
+    Half of the balance comes from drawing rare classes more often, half from weights of the loss. Weights
+    alone left the network 20 points of WAR and 5 of UAR behind on real photographs of unseen people.
 
     Args:
         images: standardised grey images, float32 [N, 1, S, S].
@@ -77,15 +80,17 @@ def train_network(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = network(classes, config.width).train()
+        model = network(classes, config.width).to(memory_format=torch.channels_last).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         steps = config.epochs * math.ceil(len(images) / config.batch)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps)
         frequency = torch.bincount(labels, minlength=classes).clamp(min=1).float()
-        weight = frequency.mean() / frequency
+        weight = (frequency.mean() / frequency).sqrt()
         for _ in range(config.epochs):
-            for chosen in torch.randperm(len(images), generator=generator).split(config.batch):
-                logits = model(augment(images[chosen], generator))
+            drawn = torch.multinomial(weight[labels], len(labels), replacement=True, generator=generator)
+            for chosen in drawn.split(config.batch):
+                batch = augment(images[chosen], generator).contiguous(memory_format=torch.channels_last)
+                logits = model(batch)
                 loss = F.cross_entropy(logits, labels[chosen], weight=weight, label_smoothing=0.1)
                 optimizer.zero_grad()
                 loss.backward()
