@@ -168,7 +168,7 @@ def test_a_moved_set_is_fine_and_another_is_not(sets: dict[str, Path], tmp_path:
 
 def test_nothing_is_made_before_the_sets_are_known_to_be_there(sets: dict[str, Path], tmp_path: Path) -> None:
     for key in ("data.train.shards", "data.val.shards"):
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match=key):
             engine.run(toy_recipe(sets, tmp_path, f"{key}={tmp_path}/absent"))
     with pytest.raises(RunError, match=r"data\.train"):
         engine.run(toy_recipe(sets, tmp_path, "data.train=null"))

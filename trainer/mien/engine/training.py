@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from mien import systems
+from mien.data.config import SetConfig
 from mien.data.quarantine import Quarantine
 from mien.data.reader import ShardSet
 from mien.data.stream import EvalStream, Stream
@@ -26,7 +27,7 @@ from mien.engine.rundir import RunFolder
 from mien.engine.signals import Stopped, StopSignals, leave
 from mien.engine.trainer import Shape
 from mien.engine.validation import Validation
-from mien.errors import MienError, RunError
+from mien.errors import DataError, MienError, RunError
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
@@ -63,8 +64,10 @@ def train(recipe: Recipe, *, resume: bool = False, callbacks: Iterable[Callback]
     if recipe.data.train is None:
         raise RunError("nothing to train on", where="data.train", fix="set data.train.shards")
     shape = trainer.resolve(recipe.engine)
-    shards = ShardSet(recipe.data.train.shards)
-    held_out = ShardSet(recipe.data.val.shards) if recipe.data.val else None
+    shards = _open_set("data.train", recipe.data.train)
+    held_out = None
+    if recipe.data.val is not None:
+        held_out = _open_set("data.val", recipe.data.val, ", or data.val=null to go without")
     signals = StopSignals(recipe.engine.signals, recipe.engine.grace_s)
     signals.install()
     try:
@@ -75,6 +78,19 @@ def train(recipe: Recipe, *, resume: bool = False, callbacks: Iterable[Callback]
         return session.run() if launcher is None else launcher.launch(session.run, trainer=loop)
     finally:
         signals.release()
+
+
+def _open_set(key: str, config: SetConfig, choice: str = "") -> ShardSet:
+    """The set that a recipe names; an error says which key named it and what other `choice` there is.
+
+    Raises:
+        DataError: if the set cannot be used.
+    """
+    try:
+        return ShardSet(config.shards)
+    except DataError as error:
+        where = f"{key}.shards: {error.where}"
+        raise DataError(error.what, where=where, fix=f"{error.fix}{choice}") from error
 
 
 class _Session:
