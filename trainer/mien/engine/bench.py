@@ -16,7 +16,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +113,14 @@ def clip_loss_on_cropped(module: EmoCapModule, batch: dict[str, Any], step: int)
 def compare(recipe: Recipe, loss: Loss) -> tuple[list[float], list[float]]:
     """Seconds of each step after the warm-up, of the engine and of the rival."""
     rival = Rival(recipe, loss)
-    train(recipe, callbacks=[rival])
+    try:
+        train(recipe, callbacks=[rival])
+    finally:
+        rival.batches.close()
     return rival.engine_s[_WARM_UP:], rival.rival_s[_WARM_UP:]
 
 
-def _batches(recipe: Recipe) -> Iterator[dict[str, Any]]:
+def _batches(recipe: Recipe) -> Generator[dict[str, Any], None, None]:
     assert recipe.data.train is not None
     system = get(recipe.system)
     stream = Stream(
@@ -129,7 +132,10 @@ def _batches(recipe: Recipe) -> Iterator[dict[str, Any]]:
         workers=recipe.data.workers,
         prefetch=recipe.data.prefetch,
     )
-    yield from stream
+    try:
+        yield from stream
+    finally:
+        stream.close()  # else its workers wait for requests, and the program for them
 
 
 def write_set(out: Path, size: int, samples: int) -> None:
