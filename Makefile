@@ -9,7 +9,7 @@ SEED ?= 0
 # People of the three sets are other people: training, validation, test.
 TRAIN_PEOPLE ?= 300
 TRAIN_IMAGES ?= 6000
-# Steps of each run of the ablation: fifteen runs of 500 take two cores an hour and a quarter.
+# Steps of each run of the ablation: fifteen runs of 500 took two cores, shared with other work, 107 minutes.
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
@@ -70,6 +70,7 @@ reproduce-ablation: data  ## Five variants, three seeds each, STEPS steps: the t
 	$(BIN)/python -m mien.reproduce ablation --data $(DATA) --set engine.max_steps=$(STEPS)
 
 reproduce-wild: setup  ## Photographs in PHOTOS (with labels.csv), towers of run INIT: three splits, HOG, a CNN
+	@test -n "$(PHOTOS)" || { echo "PHOTOS is not set; give the folder that holds labels.csv: make reproduce-wild PHOTOS=FOLDER" >&2; exit 2; }
 	$(BIN)/python -m mien.reproduce wild --photos $(PHOTOS) $(if $(INIT),--init $(INIT))
 
 reproduce-ranks: data  ## 50 steps on 1, 2 and 4 processes: how far losses and weights are apart
