@@ -25,7 +25,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from mien.data.decode import decode, decode_sample, stack_images
+from mien.data.decode import decode, decode_sample
+from mien.data.image_memory import stack_images
 from mien.data.loading import Batch, Item
 from mien.data.reader import Sample, ShardSet
 from mien.data.stream import Stream

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mien.data.decode import stack_images
+from mien.data.image_memory import stack_images
 from mien.data.loading import Batch, Item
 from mien.errors import DataError
 

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from simplejpeg import decode_jpeg, decode_jpeg_header
 from torch import Tensor
-from torch.utils.data import default_collate
-from torchvision.io import ImageReadMode, decode_jpeg
+from torchvision import io as torchvision_io
 
+from mien.data.image_memory import room
 from mien.data.reader import Sample
 from mien.errors import DataError
 
@@ -22,64 +23,64 @@ MAX_PIXELS = 1 << 24
 """Largest image of a sample, in pixels (4096 x 4096): a small file can claim any size."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Start-of-frame markers; C4, C8 and CC in that range mean other things (ITU-T T.81, table B.1).
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_EXIF = b"Exif\0\0"  # a camera's tags, which may turn the image; another decoder knows them
+_COLOURS = ("YCbCr", "Gray", "RGB")  # not those of print
 
 
-def image_size(data: bytes, where: object = "") -> tuple[int, int]:
+def image_size(data: bytes | bytearray, where: object = "") -> tuple[int, int]:
     """Height and width that the header of a JPEG or PNG states; nothing is decoded.
 
     Raises:
         DataError: if it is neither, or the header is cut short.
     """
-    if data[:2] == b"\xff\xd8":
-        size = _jpeg_size(data)
-    elif data[:8] == _PNG and data[12:16] == b"IHDR" and len(data) >= 24:
-        size = int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
-    else:
-        size = None
-    if size is None or 0 in size:
-        raise DataError("image is neither a JPEG nor a PNG", where=where, fix="write the image again")
-    return size
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    position = 2
-    while position + 9 <= len(data):
-        if data[position] != 0xFF:
-            return None
-        marker = data[position + 1]
-        if marker in _FRAMES:
-            return (data[position + 5] << 8) | data[position + 6], (data[position + 7] << 8) | data[
-                position + 8
-            ]
-        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            position += 1 if marker == 0xFF else 2  # fill byte, or a marker without a segment
+    try:
+        if data[:8] == _PNG and data[12:16] == b"IHDR" and len(data) >= 24:
+            size = int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
         else:
-            position += 2 + ((data[position + 2] << 8) | data[position + 3])
-    return None
+            size = decode_jpeg_header(data, strict=False)[:2]
+    except (ValueError, KeyError) as error:  # KeyError: colours that simplejpeg has no name for
+        damaged = "image cannot be decoded: its JPEG header is cut short or damaged"
+        what = damaged if data[:2] == b"\xff\xd8" else "image is neither a JPEG nor a PNG"
+        raise DataError(what, where=where, fix="write the image again") from error
+    if 0 in size:
+        raise DataError("image without pixels", where=where, fix="write the image again")
+    return size
 
 
 def decode(data: bytes | bytearray, where: object = "", max_pixels: int = MAX_PIXELS) -> Tensor:
     """RGB image uint8 [3, H, W] of a JPEG or PNG; grey is repeated, alpha dropped, 16 bits cut to 8, and a
     camera's orientation tag (EXIF) obeyed.
 
-    The values are stored pixel by pixel (channels last), as the decoder writes them: `stack_images` relies on
-    it to copy plain memory.
+    The values are stored pixel by pixel (channels last), as the decoder writes them, and inside
+    `batch_memory` where the images of a batch follow each other: `stack_images` relies on both.
 
     Raises:
         DataError: if the image is larger than `max_pixels` or cannot be decoded.
     """
-    height, width = image_size(data, where)  # type: ignore[arg-type]
+    height, width = image_size(data, where)
     if height * width > max_pixels:
         fix = f"keep images below {max_pixels} pixels"
         raise DataError(f"image too large: {width} x {height} pixels", where=where, fix=fix)
     if data[0] != 0xFF:
         return torch.from_numpy(decode_pillow(data, ("PNG",), where, max_pixels)).permute(2, 0, 1)
-    # bytearray: torch warns about read-only memory; a copy of a compressed image costs a microsecond.
-    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     try:
-        return decode_jpeg(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
+        plain = data.find(_EXIF, 0, 1 << 16) < 0 and decode_jpeg_header(data)[2] in _COLOURS
+        if plain:
+            image = room(height, width)
+            decode_jpeg(data, buffer=image.numpy())
+            return image.permute(2, 0, 1)
+    except (ValueError, KeyError):
+        pass  # a fault that the other decoder may see past, or name
+    return _decode_torchvision(data, where)
+
+
+def _decode_torchvision(data: bytes | bytearray, where: object) -> Tensor:
+    """What the fast decoder does not know: cameras' tags, print colours, small faults."""
+    encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)  # torch warns about read-only memory
+    try:
+        return torchvision_io.decode_jpeg(
+            encoded, mode=torchvision_io.ImageReadMode.RGB, apply_exif_orientation=True
+        )
     except RuntimeError as error:
         reason = str(error).splitlines()[0].rpartition(": ")[2]
         what = f"image cannot be decoded: {reason}"
@@ -131,14 +132,3 @@ def decode_sample(sample: Sample) -> Tensor:
         DataError: as `decode`, or if the sample has no image; names shard and key.
     """
     return decode(sample.image, sample.where)
-
-
-def stack_images(images: list[Tensor]) -> Tensor:
-    """Images of one size, uint8 [3, H, W] each, as one batch [B, 3, H, W], stored channels last.
-
-    Stacking the H x W x 3 views copies plain memory, 5 to 10 times faster than a copy that reorders
-    `decode`'s output.
-    """
-    # In a loader's worker this stacks into shared memory at once, which spares another copy.
-    batch: Tensor = default_collate([image.permute(1, 2, 0) for image in images])
-    return batch.permute(0, 3, 1, 2)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mien.data.image_memory import batch_memory
 from mien.data.order import Indices, SampleRandom
 from mien.data.quarantine import Fault
 from mien.data.reader import Sample, ShardSet
@@ -71,7 +72,8 @@ class Work(Dataset):
     def __getitem__(self, request: Request) -> Loaded:
         faults: list[Fault] = []
         pairs = zip(request.epochs.tolist(), request.indices.tolist())
-        items = [self._item(epoch, index, faults) for epoch, index in pairs]
+        with batch_memory(len(request.indices)):
+            items = [self._item(epoch, index, faults) for epoch, index in pairs]
         try:
             batch = self.collate(items)
         except DataError as error:

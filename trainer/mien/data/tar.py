@@ -8,7 +8,7 @@ Long names (pax `x`, GNU `L` headers) are understood, since Python's tarfile and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mien.errors import DataError
 
@@ -22,8 +22,7 @@ _KINDS = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": 
 _END = bytes(BLOCK)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A regular file in a tar: name, first header block, and where its data lies (in bytes)."""
 
     name: str

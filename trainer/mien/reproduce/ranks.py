@@ -17,7 +17,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "recipe, float64": ("engine.precision=64",),
     "rate 1e-4, float32": ("engine.optimizer.lr=1e-4",),
 }
-"""The recipe as it is; without rounding; and at a rate that lets rounding grow slowly."""
+"""The recipe as it is; without rounding; and at a rate that lets rounding grow slowly. The control beside
+them changes rounding alone: one process, another number of threads."""
 
 
 def reproduce(
@@ -50,23 +51,30 @@ def reproduce(
         for world in worlds
     ]
     folders = run_all(jobs, parallel=1, threads=1, what="runs")
+    control = Job("emocapclip/tiny", (*always, f"engine.devices={worlds[0]}", *overrides), out / "threads")
+    threaded = run_all([control], parallel=1, threads=2, what="control")[0]
     lines = [
-        f"| {steps} steps | processes | same samples | loss, largest relative difference | of steps 1-10 "
+        f"| {steps} steps | compared | same samples | loss, largest relative difference | of steps 1-10 "
         "| weights, largest difference |",
         "|---|---:|---|---:|---:|---:|",
+        _row("recipe, float32 (control)", "2 threads / 1", folders[0], threaded),
     ]
     for place, case in enumerate(CASES):
         alone, *others = folders[place * len(worlds) : (place + 1) * len(worlds)]
-        for world, other in zip(worlds[1:], others, strict=True):
-            apart = _relative(_losses(alone), _losses(other))
-            same = "yes" if _samples(alone) == _samples(other) else "no"
-            lines.append(
-                f"| {case} | {world} / {worlds[0]} | {same} | {max(apart):.1e} | {max(apart[:10]):.1e} "
-                f"| {_weights_apart(alone, other):.1e} |"
-            )
+        lines += [
+            _row(case, f"{world} processes / {worlds[0]}", alone, other)
+            for world, other in zip(worlds[1:], others, strict=True)
+        ]
     table = "\n".join(lines) + "\n"
     (out / "ranks.md").write_text(table, encoding="utf-8")
     return table
+
+
+def _row(case: str, compared: str, one: Path, other: Path) -> str:
+    apart = _relative(_losses(one), _losses(other))
+    same = "yes" if _samples(one) == _samples(other) else "no"
+    losses = " | ".join(f"{value:.1e}" if value else "below 1e-8" for value in (max(apart), max(apart[:10])))
+    return f"| {case} | {compared} | {same} | {losses} | {_weights_apart(one, other):.1e} |"
 
 
 def _losses(run: Path) -> list[float]:

@@ -14,7 +14,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as VF
 
 from mien.data.config import AugmentConfig
-from mien.data.decode import decode_sample, stack_images
+from mien.data.decode import decode_sample
+from mien.data.image_memory import stack_images
 from mien.data.reader import Sample
 from mien.errors import DataError
 from mien.faces.actions import REGIONS
