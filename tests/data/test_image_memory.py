@@ -27,7 +27,10 @@ def turned():
     return jpeg(exif=exif)
 
 
-@pytest.mark.parametrize("data", [jpeg(), jpeg(mode="L"), jpeg(mode="CMYK"), jpeg(progressive=True), turned()])
+FILES = [jpeg(), jpeg(mode="L"), jpeg(mode="CMYK"), jpeg(progressive=True), turned()]
+
+
+@pytest.mark.parametrize("data", FILES)
 def test_equals_the_other_decoder(data):
     encoded = torch.frombuffer(bytearray(data), dtype=torch.uint8)
     want = decode_jpeg(encoded, mode=ImageReadMode.RGB, apply_exif_orientation=True)
