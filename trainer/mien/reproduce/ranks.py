@@ -51,13 +51,15 @@ def reproduce(
         for world in worlds
     ]
     folders = run_all(jobs, parallel=1, threads=1, what="runs")
-    control = Job("emocapclip/tiny", (*always, f"engine.devices={worlds[0]}", *overrides), out / "threads")
+    name, first = next(iter(CASES.items()))
+    options = (*always, f"engine.devices={worlds[0]}", *first, *overrides)
+    control = Job("emocapclip/tiny", options, out / "threads")
     threaded = run_all([control], parallel=1, threads=2, what="control")[0]
     lines = [
         f"| {steps} steps | compared | same samples | loss, largest relative difference | of steps 1-10 "
         "| weights, largest difference |",
         "|---|---:|---|---:|---:|---:|",
-        _row("recipe, float32 (control)", "2 threads / 1", folders[0], threaded),
+        _row(f"{name} (control)", "2 threads / 1", folders[0], threaded),
     ]
     for place, case in enumerate(CASES):
         alone, *others = folders[place * len(worlds) : (place + 1) * len(worlds)]
