@@ -8,15 +8,22 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .backends import load_backend
-from .exchange import gather, gather_rows, own_rows
-from .side import FORMS, Side
+from .backends import DENSE_PAIRS, choose_backend
+from .checks import check_embeddings, check_names, check_shape, check_tags
+from .exchange import gather
+from .prepare import (
+    Targets,
+    beyond_rank,
+    cleared,
+    make_side,
+    mean_normaliser,
+    normaliser,
+    pair_of_tags,
+    promote,
+)
+from .ring import ring_sum, ring_symmetric_sum
+from .sums import contrast_sum, symmetric_sum
 from .tags import Tags
-
-EXCHANGES = ("gather",)
-"""Ways to see the candidates of other ranks."""
-
-Targets = tuple[Tensor, Tensor]
 
 
 def contrast(
@@ -30,6 +37,7 @@ def contrast(
     tags: Tags | tuple[Tags, Tags] | None = None,
     ignore: Tensor | None = None,
     form: str = "out",
+    logit_bias: Tensor | None = None,
     process_group: dist.ProcessGroup | None = None,
     exchange: str = "gather",
     backend: str = "auto",
@@ -41,14 +49,16 @@ def contrast(
 
     - ``out``: y_i LSE_i - sum_j Y_ij z_ij;
     - ``in``: LSE_i - log sum_{j positive} exp z_ij (MIL-NCE);
-    - ``dec``: sum_j Y_ij log(1 + exp(LSE_i without positives - z_ij)).
+    - ``dec``: sum_j Y_ij log(1 + exp(LSE_i without positives - z_ij));
+    - ``sigmoid``: sum_j Y_ij log(1 + exp(-z_ij - b)) + sum_{j negative} log(1 + exp(z_ij + b)), b =
+      logit_bias (SigLIP).
 
     V(i) holds the valid candidates that no tag and no ``ignore`` entry excludes, and all positives. A row
     without positives or, for ``dec``, without negatives has loss and gradient 0; so has everything if sum_i
     w_i = 0.
 
     anchors [R, D], candidates [K, D]: fp16, bf16, fp32 or fp64, usually unit rows; products, sums and the
-    loss are fp32 (fp64 if an input is). logit_scale: 0-d, the multiplier itself, not its logarithm.
+    loss are fp32 (fp64 if an input is). logit_scale: 0-d, the multiplier itself, not its logarithm. logit_bias: 0-d, of ``sigmoid`` only.
     targets: (indices int [R, P] into the candidates, -1 = padding; weights float [R, P]); repeated indices
     add; an entry of weight 0 or whose candidate is not valid is no positive. None: candidate i is the one of
     row i (R = K).
@@ -64,29 +74,33 @@ def contrast(
 
     Raises ValueError for shapes that do not fit and for unknown names.
     """
-    _check_embeddings(anchors, candidates, logit_scale)
-    _check_names(form, exchange)
+    check_embeddings(anchors, candidates, logit_scale)
+    check_names(form, exchange, logit_bias)
     rows, columns = len(anchors), len(candidates)
     if targets is None and rows != columns:
         raise ValueError(
             f"{rows} anchors and {columns} candidates need targets: without, row i goes with candidate i"
         )
-    pair = _pair_of_tags(tags)
-    _check(row_weight, "row_weight", (rows,))
-    _check(candidate_valid, "candidate_valid", (columns,))
-    _check_tags(pair, rows, columns)
-    side = _side(rows, targets, row_weight, ignore, form)
+    pair = pair_of_tags(tags)
+    check_shape(row_weight, "row_weight", (rows,))
+    check_shape(candidate_valid, "candidate_valid", (columns,))
+    check_tags(pair, rows, columns)
+    world = 1 if process_group is None else dist.get_world_size(process_group)
+    name = _back_end(backend, anchors, rows * columns * world, exchange, process_group)
+    anchors, candidates, scale, bias = promote(anchors, candidates, logit_scale, logit_bias)
+    side = make_side(rows, targets, row_weight, ignore, form, bias)
     side = replace(side, valid=candidate_valid, tags=pair)
-    sum_rows = load_backend("contrast", backend).contrast_sum
-    anchors, candidates, logit_scale, dtype = _promote(anchors, candidates, logit_scale)
+    anchors = cleared(anchors, None if side.row_weight is None else side.row_weight > 0)
+    candidates = cleared(candidates, side.valid)
     with torch.autocast(anchors.device.type, enabled=False):
         if process_group is None:
-            total = sum_rows(anchors.to(dtype), candidates.to(dtype), logit_scale, side)
-            return total / _normaliser(side.row_weight, rows)
-        candidates = gather(candidates, process_group, dtype)
-        side = _beyond_rank(side, columns, process_group)
-        total = sum_rows(anchors.to(dtype), candidates, logit_scale, side)
-        return total / _mean_normaliser(side.row_weight, rows, process_group)
+            return contrast_sum(anchors, candidates, scale, side, name) / normaliser(side.row_weight, rows)
+        side = beyond_rank(side, columns, process_group)
+        if exchange == "ring":
+            total = ring_sum(anchors, candidates, scale, side, name, process_group)
+        else:
+            total = contrast_sum(anchors, gather(candidates, process_group), scale, side, name)
+        return total / mean_normaliser(side.row_weight, rows, process_group)
 
 
 def symmetric_contrast(
@@ -100,6 +114,7 @@ def symmetric_contrast(
     tags: Tags | None = None,
     ignore: Tensor | tuple[Tensor | None, Tensor | None] | None = None,
     form: str = "out",
+    logit_bias: Tensor | None = None,
     process_group: dist.ProcessGroup | None = None,
     exchange: str = "gather",
     backend: str = "auto",
@@ -111,122 +126,43 @@ def symmetric_contrast(
     b's rows). With a ``process_group`` every rank passes its own B rows; indices in targets and ignore are
     global.
     """
-    _check_embeddings(a, b, logit_scale)
-    _check_names(form, exchange)
+    check_embeddings(a, b, logit_scale)
+    check_names(form, exchange, logit_bias)
     rows = len(a)
     if len(b) != rows:
         raise ValueError(f"a and b must have the same number of rows, got {rows} and {len(b)}")
-    _check(row_weight, "row_weight", (rows,))
-    pair = _pair_of_tags(tags)
-    _check_tags(pair, rows, rows)
+    check_shape(row_weight, "row_weight", (rows,))
+    pair = pair_of_tags(tags)
+    check_tags(pair, rows, rows)
     ignore_ab, ignore_ba = ignore if isinstance(ignore, tuple) else (ignore, ignore)
+    world = 1 if process_group is None else dist.get_world_size(process_group)
+    name = _back_end(backend, a, rows * rows * world, exchange, process_group)
+    a, b, scale, bias = promote(a, b, logit_scale, logit_bias)
     valid = None if row_weight is None else row_weight > 0
-    ab = replace(_side(rows, targets_ab, row_weight, ignore_ab, form), valid=valid, tags=pair)
-    ba = replace(_side(rows, targets_ba, row_weight, ignore_ba, form), valid=valid, tags=pair)
-    ops = load_backend("contrast", backend)
-    a, b, logit_scale, dtype = _promote(a, b, logit_scale)
+    ab, ba = (
+        replace(make_side(rows, lists, row_weight, left, form, bias), valid=valid, tags=pair)
+        for lists, left in ((targets_ab, ignore_ab), (targets_ba, ignore_ba))
+    )
+    a, b = cleared(a, valid), cleared(b, valid)
     with torch.autocast(a.device.type, enabled=False):
         if process_group is None:
-            total = ops.symmetric_sum(a.to(dtype), b.to(dtype), logit_scale, ab, ba)
-            return total / (2 * _normaliser(ab.row_weight, rows))
-        everyone = gather(torch.cat([a, b], 1), process_group, dtype)
-        all_a, all_b = everyone.split(a.shape[1], 1)
-        ab = _beyond_rank(ab, rows, process_group)
+            return symmetric_sum(a, b, scale, ab, ba, name) / (2 * normaliser(ab.row_weight, rows))
+        ab = beyond_rank(ab, rows, process_group)
         ba = replace(ba, offset=ab.offset, valid=ab.valid, tags=ab.tags)
-        total = ops.contrast_sum(a.to(dtype), all_b, logit_scale, ab)
-        total = total + ops.contrast_sum(b.to(dtype), all_a, logit_scale, ba)
-        return total / (2 * _mean_normaliser(ab.row_weight, rows, process_group))
+        if exchange == "ring":
+            total = ring_symmetric_sum(a, b, scale, ab, ba, name, process_group)
+        else:
+            all_a, all_b = gather(torch.cat([a, b], 1), process_group).split(a.shape[1], 1)
+            total = contrast_sum(a, all_b, scale, ab, name) + contrast_sum(b, all_a, scale, ba, name)
+        return total / (2 * mean_normaliser(ab.row_weight, rows, process_group))
 
 
-def _side(
-    rows: int, targets: Targets | None, row_weight: Tensor | None, ignore: Tensor | None, form: str
-) -> Side:
-    indices = weights = None
-    if targets is not None:
-        indices, weights = targets
-        _check(indices, "target indices", (rows, -1))
-        _check(weights, "target weights", tuple(indices.shape))
-        indices, weights = indices.long(), weights.detach()
-    _check(ignore, "ignore", (rows, -1))
-    return Side(
-        indices=indices,
-        weights=weights,
-        row_weight=None if row_weight is None else 1.0 * row_weight.detach(),  # bool and int become float
-        ignore=None if ignore is None else ignore.long(),
-        form=form,
-    )
-
-
-def _beyond_rank(side: Side, columns: int, group: dist.ProcessGroup) -> Side:
-    """Extend what a side says of this rank's ``columns`` candidates to the candidates of all ranks."""
-    tags = side.tags
-    if tags is not None:
-        tags = (tags[0], Tags(gather_rows(tags[1].keys, group), tags[1].rules))
-    return replace(
-        side,
-        offset=own_rows(columns, group).start,
-        valid=None if side.valid is None else gather_rows(side.valid, group),
-        tags=tags,
-    )
-
-
-def _normaliser(row_weight: Tensor | None, rows: int) -> Tensor | int:
-    """Sum of the weights; 1 where it is 0, so that the loss is 0 times the embeddings and keeps its graph."""
-    if row_weight is None:
-        return max(rows, 1)
-    total = row_weight.sum()
-    return torch.where(total > 0, total, torch.ones_like(total))
-
-
-def _mean_normaliser(row_weight: Tensor | None, rows: int, group: dist.ProcessGroup) -> Tensor | float:
-    """Z / W: divided by it, the rank losses have the loss of one process as their mean."""
-    world = dist.get_world_size(group)
-    if row_weight is None:
-        return max(rows, 1)
-    return _normaliser(gather_rows(row_weight, group), rows * world) / world
-
-
-def _promote(a: Tensor, b: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor, torch.dtype]:
-    """a and b in one dtype, the scale in that of the sums, and that dtype: fp32, fp64 if an input is."""
-    common = torch.promote_types(a.dtype, b.dtype)
-    dtype = torch.float64 if torch.float64 in (common, scale.dtype) else torch.float32
-    return a.to(common), b.to(common), scale.to(dtype), dtype
-
-
-def _pair_of_tags(tags: Tags | tuple[Tags, Tags] | None) -> tuple[Tags, Tags] | None:
-    return (tags, tags) if isinstance(tags, Tags) else tags
-
-
-def _check_embeddings(a: Tensor, b: Tensor, scale: Tensor) -> None:
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
-        raise ValueError(f"embeddings must be [R, D] and [K, D], got {[*a.shape]} and {[*b.shape]}")
-    if scale.ndim != 0:
-        raise ValueError(f"logit_scale must be a 0-d tensor, got shape {[*scale.shape]}")
-
-
-def _check_names(form: str, exchange: str) -> None:
-    if form not in FORMS:
-        raise ValueError(f"unknown form {form!r}: choose one of {', '.join(FORMS)}")
-    if exchange not in EXCHANGES:
-        raise ValueError(f"unknown exchange {exchange!r}: choose one of {', '.join(EXCHANGES)}")
-
-
-def _check_tags(tags: tuple[Tags, Tags] | None, rows: int, columns: int) -> None:
-    if tags is None:
-        return
-    if (len(tags[0]), len(tags[1])) != (rows, columns):
-        raise ValueError(
-            f"tags of {len(tags[0])} rows and {len(tags[1])} candidates for {rows} and {columns}"
-        )
-    if tags[0].rules != tags[1].rules:
-        raise ValueError("tags of rows and of candidates must have the same rules")
-
-
-def _check(tensor: Tensor | None, name: str, shape: tuple[int, ...]) -> None:
-    """ValueError unless the tensor is absent or has the shape; -1 stands for any length."""
-    if tensor is None:
-        return
-    fits = tensor.ndim == len(shape) and all(want in (-1, have) for want, have in zip(shape, tensor.shape))
-    if not fits:
-        wanted = ", ".join("*" if length < 0 else str(length) for length in shape)
-        raise ValueError(f"{name} must have shape [{wanted}], got {[*tensor.shape]}")
+def _back_end(
+    backend: str, a: Tensor, pairs: int, exchange: str, group: dist.ProcessGroup | None
+) -> str:
+    if group is None or exchange != "ring":
+        return choose_backend("contrast", backend, device=a.device, dtype=a.dtype, pairs=pairs)
+    if backend == "dense":
+        raise ValueError("exchange 'ring' works tile by tile: choose back end auto, chunked or triton")
+    many = DENSE_PAIRS + 1
+    return choose_backend("contrast", backend, device=a.device, dtype=a.dtype, pairs=many)

@@ -10,26 +10,26 @@ from torch import Tensor
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather in the dtype of the input, result and gradient sums in ``dtype``."""
+    """All-gather in the dtype of the input; its gradients are summed in fp32, or in fp64."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, dtype: torch.dtype, group: dist.ProcessGroup) -> Tensor:
-        ctx.group, ctx.dtype = group, rows.dtype
-        return gather_rows(rows, group).to(dtype)
+    def forward(ctx: Any, rows: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        return gather_rows(rows, group)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return _sum_scatter(gradient, ctx.group).to(ctx.dtype), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        exact = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+        return _sum_scatter(exact, ctx.group).to(gradient.dtype), None
 
 
-def gather(rows: Tensor, group: dist.ProcessGroup, dtype: torch.dtype | None = None) -> Tensor:
+def gather(rows: Tensor, group: dist.ProcessGroup) -> Tensor:
     """Stack the rows of all ranks, [B, ...] -> [W * B, ...] in rank order, differentiably.
 
     The gradient of a rank's rows is the *sum* over all ranks of the gradients that they computed for them. B
     must be the same on all ranks, and all ranks must call it, and its backward, the same number of times.
-    ``dtype`` (default: that of ``rows``) is the dtype of the result and of the gradient sum.
     """
-    return _Gather.apply(rows, dtype or rows.dtype, group)
+    return _Gather.apply(rows, group)
 
 
 @torch.no_grad()

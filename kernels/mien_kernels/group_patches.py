@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from .backends import load_backend
+from .backends import choose_backend, load_backend
+from .dense.group_patches import grouped
 
 
 def group_patches(
@@ -31,12 +34,66 @@ def group_patches(
         raise ValueError(f"patches must be [B, P, D] and sentences [T, D], got {shapes}")
     if owner.shape != sentences.shape[:1]:
         raise ValueError(f"owner must be [T], got {shapes}")
-    dtype = torch.promote_types(torch.promote_types(patches.dtype, sentences.dtype), torch.float32)
+    dtype = _exact(patches, sentences)
     padding = owner < 0
     bar = 1 / patches.shape[1] if threshold is None else threshold
-    ops = load_backend("group_patches", backend)
+    name = choose_backend(
+        "group_patches", backend, device=patches.device, dtype=dtype, pairs=len(owner) * patches[0].numel()
+    )
+    own, text = owner.long().masked_fill(padding, 0), sentences.detach()
     with torch.autocast(patches.device.type, enabled=False):
-        pooled = ops.grouped(
-            patches.to(dtype), sentences.detach().to(dtype), owner.long().masked_fill(padding, 0), bar
-        )
+        if name == "dense":
+            pooled = grouped(patches.to(dtype), text.to(dtype), own, bar)
+        else:
+            pooled = torch.ops.mien_kernels.group_patches(patches, text, own, bar, name)
     return pooled.masked_fill(padding[:, None], 0)
+
+
+@torch.library.custom_op(
+    "mien_kernels::group_patches",
+    mutates_args=(),
+    schema="(Tensor patches, Tensor sentences, Tensor owner, float threshold, str backend) -> Tensor",
+)
+def _group(patches: Tensor, sentences: Tensor, owner: Tensor, threshold: float, backend: str) -> Tensor:
+    return load_backend("group_patches", backend).forward(patches, sentences, owner, threshold)
+
+
+@_group.register_fake
+def _(patches: Tensor, sentences: Tensor, owner: Tensor, threshold: float, backend: str) -> Tensor:
+    return sentences.new_empty(sentences.shape, dtype=_exact(patches, sentences))
+
+
+@torch.library.custom_op(
+    "mien_kernels::group_patches_backward",
+    mutates_args=(),
+    schema="(Tensor gradient, Tensor patches, Tensor sentences, Tensor owner, float threshold, str backend)"
+    " -> Tensor",
+)
+def _group_backward(
+    gradient: Tensor, patches: Tensor, sentences: Tensor, owner: Tensor, threshold: float, backend: str
+) -> Tensor:
+    ops = load_backend("group_patches", backend)
+    return ops.backward(gradient, patches, sentences, owner, threshold).to(patches.dtype)
+
+
+@_group_backward.register_fake
+def _(
+    gradient: Tensor, patches: Tensor, sentences: Tensor, owner: Tensor, threshold: float, backend: str
+) -> Tensor:
+    return torch.empty_like(patches)
+
+
+def _exact(patches: Tensor, sentences: Tensor) -> torch.dtype:
+    return torch.promote_types(torch.promote_types(patches.dtype, sentences.dtype), torch.float32)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.rest = inputs[3:]
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    return torch.ops.mien_kernels.group_patches_backward(gradient, *ctx.saved_tensors, *ctx.rest), *[None] * 4
+
+
+_group.register_autograd(_backward, setup_context=_save)

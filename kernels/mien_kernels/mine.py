@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .backends import load_backend
+from .backends import choose_backend, load_backend
 from .query import Guide, Query
 from .tags import Tags
 
@@ -129,7 +129,10 @@ def mine(
             ignore_threshold=ignore_threshold,
             ignore_cosine=ignore_cosine,
         )
-        return Lists(*load_backend("mine", backend).search(query))
+        count = len(range(*query.rows.indices(len(usable))))
+        x = pairs[0][0]
+        name = choose_backend("mine", backend, device=x.device, dtype=x.dtype, pairs=count * len(usable))
+        return Lists(*load_backend("mine", name).search(query))
 
     ab = search(for_image, flip=False)
     one_set = for_image == for_text and rule != "cross"

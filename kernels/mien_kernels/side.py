@@ -8,8 +8,8 @@ from torch import Tensor
 
 from .tags import Tags
 
-FORMS = ("out", "in", "dec")
-"""How several positives of a row share its loss (spec 7.6)."""
+FORMS = ("out", "in", "dec", "sigmoid")
+"""How the positives of a row and its negatives make its loss (spec 7.6; SigLIP, arXiv 2303.15343)."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,10 @@ class Side:
     ignore: Tensor | None = None
     """int64 [R, I]: further pairs that are left out of the normaliser unless positive."""
     form: str = "out"
+    bias: Tensor | None = None
+    """0-d, added to the logits: of the form ``sigmoid`` only."""
 
     @property
-    def paired(self) -> bool:
+    def plain(self) -> bool:
         """True if each row has its own pair as its one positive and no list ignores others."""
-        return self.indices is None and self.ignore is None and self.form == "out" and self.offset == 0
+        return self.indices is None and self.ignore is None

@@ -42,29 +42,30 @@ WEIGHTS = {
 }
 
 
-def loss_of(kind, weights, towers, rows, group):
+def loss_of(kind, weights, towers, rows, group, exchange="gather", backend="auto"):
     """The loss of the given rows: those of one rank, or, without a group, the whole batch."""
+    how = {"exchange": exchange, "backend": backend}
     image, text, key = (part[rows] for part in batch())
     weight = None if WEIGHTS[weights] is None else torch.tensor(WEIGHTS[weights], dtype=torch.float64)[rows]
     a, b, scale = towers(image, text)
     tags, start = Tags.any(key), rows.start
     if kind == "plain":
-        return symmetric_contrast(a, b, scale, row_weight=weight, process_group=group)
+        return symmetric_contrast(a, b, scale, row_weight=weight, process_group=group, **how)
     if kind == "rectangle":  # one class a row: the candidates are the first rows of each rank
         keys = torch.arange(ROWS).reshape(-1, 3)[:, 1]  # every third row of b is a candidate
         mine_only = [i - start for i in keys.tolist() if rows.start <= i < rows.stop]
         targets = (torch.arange(start, start + len(a))[:, None] // 3, torch.ones(len(a), 1))
-        return contrast(a, b[mine_only], scale, targets=targets, row_weight=weight, process_group=group)
+        return contrast(a, b[mine_only], scale, targets=targets, row_weight=weight, process_group=group, **how)
     everyone = (lambda x: x) if group is None else (lambda x: gather_rows(x, group))
     valid = None if weight is None else everyone(weight > 0)
     found = mine(
         everyone(a.detach()), everyone(b.detach()), rule="swap", tags=Tags.any(everyone(key)), valid=valid,
-        rows=None if group is None else own_rows(len(a), group), **BARS,
+        rows=None if group is None else own_rows(len(a), group), backend=backend, **BARS,
     )  # fmt: skip
     return symmetric_contrast(
         a, b, scale, targets_ab=found.ab.targets(0.3, start), targets_ba=found.ba.targets(0.3, start),
         row_weight=weight, tags=tags, ignore=(found.ab.ignored, found.ba.ignored), form=kind,
-        process_group=group,
+        process_group=group, **how,
     )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def gradients(module):
     return {name: parameter.grad.clone() for name, parameter in module.named_parameters()}
 
 
-def work(rank: int, world: int, folder: str) -> None:
+def work(rank: int, world: int, folder: str, exchange: str, backend: str) -> None:
     """Write losses and averaged gradients of every case to <folder>/<rank>.pt."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
@@ -87,7 +88,7 @@ def work(rank: int, world: int, folder: str) -> None:
     results = {}
     for kind, weights in CASES:
         wrapped.zero_grad()
-        loss = loss_of(kind, weights, wrapped, slice(rank * count, (rank + 1) * count), dist.group.WORLD)
+        loss = loss_of(kind, weights, wrapped, slice(rank * count, (rank + 1) * count), dist.group.WORLD, exchange, backend)
         loss.backward()
         mean = loss.detach().clone()
         dist.all_reduce(mean)

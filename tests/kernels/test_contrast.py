@@ -322,4 +322,3 @@ def test_faults_are_named():
         symmetric_contrast(a, b, torch.ones(1))
     with pytest.raises(ValueError, match="tags of 3 rows"):
         symmetric_contrast(a, b, s, tags=Tags.any(torch.arange(3)))
-    assert choose_backend("contrast") == "dense"

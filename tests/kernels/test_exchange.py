@@ -1,16 +1,28 @@
 from __future__ import annotations
 
+import itertools
+
 import exchange_worker as worker
 import pytest
 import torch
 import torch.multiprocessing as mp
+from conftest import BACKENDS
 
 
-@pytest.fixture(scope="module", params=[1, 2, 4])
+WAYS = [("gather", name) for name in BACKENDS] + [("ring", name) for name in BACKENDS if name != "dense"]
+
+
+@pytest.fixture(scope="module", params=itertools.product([1, 2, 4], WAYS), ids=lambda way: f"{way[0]}-{'-'.join(way[1])}")
 def ranks(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(f"world{request.param}")
-    mp.spawn(worker.work, (request.param, str(folder)), nprocs=request.param)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(request.param)]
+    world, way = request.param
+    folder = tmp_path_factory.mktemp(f"world{world}")
+    mp.spawn(worker.work, (world, str(folder), *way), nprocs=world)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
+
+
+@pytest.fixture
+def backend():
+    """In place of the one of this folder: here the back end is part of `ranks`."""
 
 
 @pytest.mark.parametrize(("kind", "weights"), worker.CASES)

@@ -4,54 +4,35 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from ..forms import positives
 from ..side import Side
 from .paired import paired_sum
 
 
 def contrast_sum(anchors: Tensor, candidates: Tensor, scale: Tensor, side: Side) -> Tensor:
-    """Sum over rows of w_i l_i, 0-d; anchors [R, D] against candidates [K, D] in one floating dtype."""
-    anchors, candidates = _clear(anchors, candidates, side)
+    """Sum over rows of w_i l_i, 0-d; anchors [R, D] against candidates [K, D] in one floating dtype, dead
+    rows zero."""
     return _row_sum((scale * anchors) @ candidates.T, side)
 
 
 def symmetric_sum(a: Tensor, b: Tensor, scale: Tensor, ab: Side, ba: Side) -> Tensor:
     """Sum of both directions of a [N, D] against b [N, D], 0-d; the logits are computed once."""
-    a, b = _clear(a, b, ab)
-    if ab.paired and ba.paired:
+    if ab.plain and ba.plain and ab.form == "out" and ab.offset == 0:
         return paired_sum(a, b, scale, ab.row_weight, _left_out_of_pairs(ab))
     logits = (scale * a) @ b.T
     return _row_sum(logits, ab) + _row_sum(logits.T, ba)
 
 
-def _clear(anchors: Tensor, candidates: Tensor, side: Side) -> tuple[Tensor, Tensor]:
-    """Zero dead rows, so that whatever lies there (NaN too) reaches neither the loss nor a gradient."""
-    if side.row_weight is not None:
-        anchors = anchors.masked_fill((side.row_weight <= 0)[:, None], 0)
-    if side.valid is not None:
-        candidates = candidates.masked_fill(~side.valid[:, None], 0)
-    return anchors, candidates
-
-
 def _row_sum(logits: Tensor, side: Side) -> Tensor:
-    indices, weights = _targets(logits, side)
-    losses = _FORMS[side.form](logits, indices, weights, _left_out(logits, indices, side))
-    return losses.sum() if side.row_weight is None else (side.row_weight * losses).sum()
-
-
-def _targets(logits: Tensor, side: Side) -> tuple[Tensor, Tensor]:
-    """Give positives as (indices, weights), R x P; entries that do not count get index -1 and weight 0."""
-    if side.indices is None:
-        indices = torch.arange(logits.shape[0], device=logits.device)[:, None] + side.offset
-        weights = logits.new_ones(indices.shape)
+    indices, weights = positives(side, len(logits), logits.device)
+    weights, left_out = weights.to(logits.dtype), _left_out(logits, indices, side)
+    if side.form == "sigmoid":
+        assert side.bias is not None
+        losses = _sigmoid(logits + side.bias, indices, weights, left_out)
     else:
-        assert side.weights is not None
-        indices, weights = side.indices, side.weights.to(logits.dtype)
-    counts = (indices >= 0) & (weights > 0)
-    if side.valid is not None:
-        counts = counts & side.valid[indices.clamp(min=0)]
-    return indices.masked_fill(~counts, -1), weights.masked_fill(~counts, 0)
+        losses = _FORMS[side.form](logits, indices, weights, left_out)
+    return losses.sum() if side.row_weight is None else (side.row_weight * losses).sum()
 
 
 def _members(indices: Tensor, logits: Tensor) -> Tensor:
@@ -119,7 +100,20 @@ def _dec(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | No
     outside = positive if left_out is None else positive | left_out
     normaliser, empty = _logsumexp(logits, outside)
     assert empty is not None
-    return (weights * F.softplus(normaliser[:, None] - _listed(logits, indices))).sum(1).masked_fill(empty, 0)
+    return (weights * _softplus(normaliser[:, None] - _listed(logits, indices))).sum(1).masked_fill(empty, 0)
+
+
+def _sigmoid(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | None) -> Tensor:
+    """l_i = sum_j Y_ij log(1 + exp(-z_ij)) + the sum over negatives of log(1 + exp(z_ij)): each pair alone."""
+    outside = _members(indices, logits)
+    outside = outside if left_out is None else outside | left_out
+    negative = _softplus(logits).masked_fill(outside, 0).sum(1)
+    return negative + (weights * _softplus(-_listed(logits, indices))).sum(1)
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x), exact to rounding (torch's softplus is linear from 20 on)."""
+    return torch.logaddexp(x, torch.zeros_like(x))
 
 
 _FORMS = {"out": _out, "in": _in, "dec": _dec}

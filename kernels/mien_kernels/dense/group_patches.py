@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_EPS = 1e-6
+EPS = 1e-6
+"""Keeps scale and norm of what is constant or zero finite (spec 7.12)."""
 
 
 def grouped(patches: Tensor, sentences: Tensor, owner: Tensor, threshold: float) -> Tensor:
@@ -15,9 +16,9 @@ def grouped(patches: Tensor, sentences: Tensor, owner: Tensor, threshold: float)
     similarity = torch.einsum("tpd,td->tp", own, sentences)
     low = similarity.amin(1, keepdim=True)
     span = similarity.amax(1, keepdim=True) - low
-    share = (similarity - low) / (span + _EPS)
+    share = (similarity - low) / (span + EPS)
     share = share.masked_fill(share < threshold, 0)
     total = share.sum(1, keepdim=True)
     flat = total == 0
     share = torch.where(flat, 1 / patches.shape[1], share / total.masked_fill(flat, 1))
-    return F.normalize(torch.einsum("tp,tpd->td", share, own), dim=1, eps=_EPS)
+    return F.normalize(torch.einsum("tp,tpd->td", share, own), dim=1, eps=EPS)

@@ -1,0 +1,109 @@
+"""What the negatives of each row add up to: the dense part of every form, as a custom op (spec 7.2-7.6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
+
+from .backends import load_backend
+from .masks import SCHEMA, Masks
+
+_TAIL = f"Tensor a, Tensor c, Tensor scale, Tensor? bias, {SCHEMA}, bool both, str backend"
+
+
+@torch.library.custom_op(
+    "mien_kernels::negatives", mutates_args=(), schema=f"({_TAIL}) -> (Tensor, Tensor)"
+)
+def _negatives(
+    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, *rest: Any
+) -> tuple[Tensor, Tensor]:
+    *packed, both, backend = rest
+    ops = load_backend("contrast", backend)
+    return ops.forward(a, c, scale, bias, Masks.unpack(packed), both)
+
+
+@_negatives.register_fake
+def _(a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
+    dtype = _exact(a, scale)
+    columns = c.shape[0] if rest[-2] else 0
+    return a.new_empty(a.shape[0], dtype=dtype), a.new_empty(columns, dtype=dtype)
+
+
+@torch.library.custom_op(
+    "mien_kernels::negatives_backward",
+    mutates_args=(),
+    schema=f"(Tensor grad_row, Tensor grad_column, Tensor by_row, Tensor by_column, {_TAIL})"
+    " -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _negatives_backward(
+    grad_row: Tensor, grad_column: Tensor, by_row: Tensor, by_column: Tensor, a: Tensor, c: Tensor,
+    scale: Tensor, bias: Tensor | None, *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    *packed, both, backend = rest
+    ops = load_backend("contrast", backend)
+    da, dc, dscale, dbias = ops.backward(
+        grad_row, grad_column, by_row, by_column, a, c, scale, bias, Masks.unpack(packed), both
+    )
+    return da.to(a.dtype), dc.to(c.dtype), dscale.to(scale.dtype), dbias
+
+
+@_negatives_backward.register_fake
+def _(
+    grad_row: Tensor, grad_column: Tensor, by_row: Tensor, by_column: Tensor, a: Tensor, c: Tensor,
+    scale: Tensor, bias: Tensor | None, *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    return torch.empty_like(a), torch.empty_like(c), torch.empty_like(scale), by_row.new_empty(())
+
+
+def negatives(
+    a: Tensor, c: Tensor, scale: Tensor, masks: Masks, backend: str, *, bias: Tensor | None = None,
+    both: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Sums over the negatives of each row [R] and, if ``both``, of each column [K] (else [0]).
+
+    a [R, D], c [K, D]: one floating dtype; scale: 0-d. Sums and results are fp32 (fp64 if an input is).
+    With ``bias`` None: log-sum-exp of z = scale a c^T, ``masks.VOID`` where there is no negative. With a 0-d
+    bias: the sum of log(1 + e^(z + bias)) over each row, 0 where there is none. Differentiable in a, c, scale
+    and bias; saves a, c and the results only.
+    """
+    return torch.ops.mien_kernels.negatives(a, c, scale, bias, *masks.pack(), both, backend)
+
+
+def _exact(a: Tensor, scale: Tensor) -> torch.dtype:
+    return torch.float64 if torch.float64 in (a.dtype, scale.dtype) else torch.float32
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    tensors = [value for value in (*output, *inputs) if isinstance(value, Tensor)]
+    ctx.save_for_backward(*tensors)
+    ctx.layout = [None if isinstance(value, Tensor) else (value,) for value in inputs]
+
+
+def _backward(ctx: Any, grad_row: Tensor, grad_column: Tensor) -> tuple[Any, ...]:
+    by_row, by_column, *tensors = ctx.saved_tensors
+    rest = iter(tensors)
+    inputs = [next(rest) if kept is None else kept[0] for kept in ctx.layout]
+    da, dc, dscale, dbias = torch.ops.mien_kernels.negatives_backward(
+        grad_row, grad_column, by_row, by_column, *inputs
+    )
+    return da, dc, dscale, None if inputs[3] is None else dbias.to(inputs[3].dtype), *[None] * (len(inputs) - 4)
+
+
+_negatives.register_autograd(_backward, setup_context=_save)
+
+
+@register_flop_formula(torch.ops.mien_kernels.negatives)
+def _forward_flop(a_shape: Any, c_shape: Any, *rest: Any, **options: Any) -> int:
+    """Two a multiply-add: R x K dot products of length D."""
+    return 2 * a_shape[0] * c_shape[0] * a_shape[1]
+
+
+@register_flop_formula(torch.ops.mien_kernels.negatives_backward)
+def _backward_flop(
+    row: Any, column: Any, by_row: Any, by_column: Any, a_shape: Any, c_shape: Any, *rest: Any, **options: Any
+) -> int:
+    """The logits once more, and their gradient times either side."""
+    return 6 * a_shape[0] * c_shape[0] * a_shape[1]

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from mien_kernels import backends
+
+BACKENDS = os.environ.get("MIEN_KERNELS_BACKENDS", "dense,chunked").split(",")
+"""Back ends under test; `test_triton.py` runs this folder again with the third one."""
+
+
+@pytest.fixture(autouse=True, params=BACKENDS)
+def backend(request, monkeypatch):
+    """What `auto` means in a test of this folder, so that each test runs on each back end."""
+    monkeypatch.setattr(backends, "DENSE_PAIRS", 1 << 62 if request.param == "dense" else -1)
+    monkeypatch.setattr(backends, "_tiled", lambda device, dtype: request.param)
+    return request.param
