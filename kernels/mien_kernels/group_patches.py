@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import grouping
 from .backends import choose_backend, load_backend
 from .dense.group_patches import grouped
 
@@ -55,7 +56,7 @@ def group_patches(
     schema="(Tensor patches, Tensor sentences, Tensor owner, float threshold, str backend) -> Tensor",
 )
 def _group(patches: Tensor, sentences: Tensor, owner: Tensor, threshold: float, backend: str) -> Tensor:
-    return load_backend("group_patches", backend).forward(patches, sentences, owner, threshold)
+    return grouping.forward(load_backend("group_patches", backend), patches, sentences, owner, threshold)
 
 
 @_group.register_fake
@@ -73,7 +74,7 @@ def _group_backward(
     gradient: Tensor, patches: Tensor, sentences: Tensor, owner: Tensor, threshold: float, backend: str
 ) -> Tensor:
     ops = load_backend("group_patches", backend)
-    return ops.backward(gradient, patches, sentences, owner, threshold).to(patches.dtype)
+    return grouping.backward(ops, gradient, patches, sentences, owner, threshold).to(patches.dtype)
 
 
 @_group_backward.register_fake

@@ -24,10 +24,10 @@ def test_equals_loops(threshold, seed):
     np.testing.assert_allclose(group_patches(patches, sentences, owner, threshold).numpy(), want, atol=1e-12)
 
 
-def test_gradient_reaches_patches_only():
+def test_gradient_reaches_patches_only(backend):
     patches, sentences, owner = inputs()
     patches.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: group_patches(x, sentences, owner), (patches,))
+    assert torch.autograd.gradcheck(lambda x: group_patches(x, sentences, owner), (patches,), fast_mode=backend == "triton")
     sentences.requires_grad_()
     pooled = group_patches(patches, sentences, owner)
     assert torch.autograd.grad(pooled.sum(), sentences, allow_unused=True)[0] is None

@@ -1,0 +1,149 @@
+"""Sums over negatives by fused kernels, and their gradients (EmoCapCLIP spec 7.2-7.5, 7.9-7.11)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from ..masks import VOID, Masks
+from .negatives_kernels import gradient_band, sums
+from .tiles import Tile, interpreted, tile_for
+
+_LAUNCH = 64  # row blocks of one launch: bounds the partial sums of columns
+_PROGRAMS = 512  # programs of one launch that keep a large card busy
+_BAND = 1 << 24  # numbers of a band of the gradient: fits the cache of a large card in half precision
+_LEAST_ROWS = 512  # of a band: fewer starve the matrix products
+_COLUMNS = 8192  # columns of one product with the band: bounds its result
+
+
+def forward(
+    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, masks: Masks, both: bool
+) -> tuple[Tensor, Tensor]:
+    """Sums of rows [R] and, if ``both``, of columns [K] (else [0]): see the op ``negatives``."""
+    tile, exact = tile_for(a), _exact(a, scale)
+    rows, columns = len(a), len(c)
+    blocks = triton.cdiv(rows, tile.rows)
+    launch = min(_LAUNCH, blocks)
+    splits = max(1, min(_PROGRAMS // launch, triton.cdiv(columns, tile.columns)))
+    per_split = triton.cdiv(triton.cdiv(columns, splits), tile.columns) * tile.columns
+    splits = triton.cdiv(columns, per_split)
+    row_parts = a.new_empty((splits, rows), dtype=exact)
+    column_parts = a.new_empty((launch if both else 0, columns), dtype=exact)
+    by_column = a.new_full((columns if both else 0,), VOID, dtype=exact)
+    tensors, options = _arguments(a, c, scale, bias, masks, both, tile, exact)
+    for first in range(0, blocks, launch):
+        count = min(launch, blocks - first)
+        sums[count, splits](
+            *tensors, row_parts, column_parts, first, rows, columns, a.shape[1], masks.diagonal or 0,
+            per_split, VOID=VOID, **options,
+        )  # fmt: skip
+        if both:
+            by_column = torch.logaddexp(by_column, column_parts[:count].logsumexp(0))
+    by_row = row_parts.sum(0) if bias is not None else row_parts.logsumexp(0)
+    return by_row, by_column
+
+
+def backward(
+    grad_row: Tensor, grad_column: Tensor, by_row: Tensor, by_column: Tensor, a: Tensor, c: Tensor,
+    scale: Tensor, bias: Tensor | None, masks: Masks, both: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of a, c, scale and bias, given those of the sums.
+
+    A band of rows of the logits' gradient at a time is written in the inputs' dtype, small enough for the
+    cache, and multiplied by the candidates and the anchors. Products are summed in fp32.
+    """
+    tile, exact = tile_for(a), _exact(a, scale)
+    rows, columns = len(a), len(c)
+    high = max(_LEAST_ROWS, _BAND // max(1, columns) // tile.rows * tile.rows)
+    da, dc = torch.empty_like(a), torch.zeros(c.shape, dtype=exact, device=c.device)
+    dscale, dbias = (torch.zeros((), dtype=exact, device=a.device) for _ in range(2))
+    u, v = grad_row.to(exact).contiguous(), grad_column.to(exact).contiguous()
+    factor = _factor(u, v, a.dtype)
+    tensors, options = _arguments(a, c, scale, bias, masks, both, tile, exact)
+    across = triton.cdiv(columns, tile.columns)
+    for first in range(0, rows, high):
+        last = min(first + high, rows)
+        band = torch.empty((last - first, columns), dtype=a.dtype, device=a.device)
+        down = triton.cdiv(last - first, tile.rows)
+        bias_parts = torch.zeros((down, across) if bias is not None else 0, dtype=exact, device=a.device)
+        gradient_band[down, across](
+            *tensors, u, v, by_row, by_column, factor, band, bias_parts, first, last, rows, columns,
+            a.shape[1], masks.diagonal or 0, **options,
+        )  # fmt: skip
+        dbias += bias_parts.sum()
+        part = _product(band, c, exact) / factor
+        dscale += (part * a[first:last]).sum()
+        da[first:last] = part * scale
+        for left in range(0, columns, _COLUMNS):
+            here = slice(left, left + _COLUMNS)
+            dc[here] += _product(band[:, here].T, a[first:last], exact)
+    return da, dc.mul_(scale / factor), dscale, dbias
+
+
+def _factor(u: Tensor, v: Tensor, dtype: torch.dtype) -> Tensor:
+    """Brings the gradient of the logits to where half precision has its digits: fp16 loses what is below
+    6e-8, and a batch of 32,768 has weights of 1.5e-5. A power of two: exact."""
+    largest = torch.stack([x.abs().amax() for x in (u, v) if len(x)] or [u.new_zeros(())]).amax()
+    if dtype.itemsize > 2:
+        return torch.ones_like(largest)
+    return torch.where(largest > 0, 4096 / largest, 1).log2().floor().exp2()
+
+
+def _product(left: Tensor, right: Tensor, exact: torch.dtype) -> Tensor:
+    """left right, summed and returned in the dtype of the sums."""
+    if left.dtype == exact:
+        return left @ right.to(exact)
+    if left.is_cuda:
+        return torch.mm(left, right, out_dtype=exact)
+    return left.to(exact) @ right.to(exact)
+
+
+def _arguments(
+    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, masks: Masks, both: bool, tile: Tile,
+    exact: torch.dtype,
+) -> tuple[list[Tensor], dict[str, Any]]:  # fmt: skip
+    """Tensors that both kernels begin with (any tensor stands for one that is absent), and their options."""
+    keys = 0 if masks.row_keys is None else masks.row_keys.shape[1]
+    members = sum(1 << (place * keys + key) for place, rule in enumerate(masks.rules) for key in rule)
+    optional = (
+        bias, _bytes(masks.row_live), _bytes(masks.column_live), masks.row_keys, masks.column_keys,
+        _lists(masks.skip), _lists(masks.skip_t),
+    )  # fmt: skip
+    tensors = [x.contiguous() for x in (a, c, scale.to(exact))]
+    tensors += [tensors[0] if x is None else x.contiguous() for x in optional]
+    return tensors, {
+        "KEYS": keys,
+        "RULES": len(masks.rules),
+        "MEMBERS": members,
+        "DIAGONAL": masks.diagonal is not None,
+        "ROW_LIVE": masks.row_live is not None,
+        "COLUMN_LIVE": masks.column_live is not None,
+        "SKIP": 0 if masks.skip is None else masks.skip.shape[1],
+        "SKIP_T": 0 if masks.skip_t is None else masks.skip_t.shape[1],
+        "BOTH": both,
+        "SIGMOID": bias is not None,
+        "ACC": tl.float64 if exact == torch.float64 else tl.float32,
+        "UPCAST": interpreted() or exact == torch.float64,
+        "PRECISION": "tf32x3" if a.dtype == torch.float32 and a.is_cuda else "ieee",
+        "BLOCK_R": tile.rows,
+        "BLOCK_C": tile.columns,
+        "BLOCK_D": tile.depth,
+        "num_warps": tile.warps,
+        "num_stages": tile.stages,
+    }
+
+
+def _bytes(live: Tensor | None) -> Tensor | None:
+    return None if live is None else live.to(torch.uint8)
+
+
+def _lists(lists: Tensor | None) -> Tensor | None:
+    return None if lists is None or not lists.shape[1] else lists.to(torch.int32)
+
+
+def _exact(a: Tensor, scale: Tensor) -> torch.dtype:
+    return torch.float64 if torch.float64 in (a.dtype, scale.dtype) else torch.float32

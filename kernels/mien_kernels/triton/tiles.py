@@ -1,0 +1,58 @@
+"""Tile sizes of the kernels: a small table that is read, never tuned at run time.
+
+`python -m mien_kernels.triton.tune` measures the candidates on the card at hand and prints lines for the table.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import triton
+from triton.runtime.interpreter import InterpretedFunction
+
+
+class Tile(NamedTuple):
+    """Rows, columns and depth of a tile of logits, and how a program is run."""
+
+    rows: int
+    columns: int
+    depth: int
+    warps: int
+    stages: int
+
+
+INTERPRETED = Tile(16, 16, 16, 1, 1)
+SAFE = Tile(64, 64, 32, 4, 2)
+"""Fits every card since Volta, in fp32 too."""
+
+TABLE: dict[tuple[str, int], Tile] = {
+    ("NVIDIA H100", 16): Tile(128, 128, 64, 8, 3),
+    ("NVIDIA H200", 16): Tile(128, 128, 64, 8, 3),
+    ("NVIDIA A100", 16): Tile(128, 128, 32, 8, 3),
+    ("NVIDIA H100", 32): Tile(64, 128, 32, 4, 3),
+    ("NVIDIA H200", 32): Tile(64, 128, 32, 4, 3),
+    ("NVIDIA A100", 32): Tile(64, 128, 32, 4, 3),
+}
+"""(card, bits of the inputs) -> tile. Chosen by size of shared memory and registers; not yet measured."""
+
+
+def interpreted() -> bool:
+    """Whether kernels run in Triton's interpreter."""
+    return isinstance(_probe, InterpretedFunction)
+
+
+def tile_for(tensor: torch.Tensor) -> Tile:
+    """The tile for embeddings like ``tensor``, by its card and dtype."""
+    if interpreted():
+        return INTERPRETED
+    name, bits = torch.cuda.get_device_name(tensor.device), 8 * tensor.element_size()
+    for (card, width), tile in TABLE.items():
+        if name.startswith(card) and width == bits:
+            return tile
+    return SAFE
+
+
+@triton.jit
+def _probe() -> None:
+    pass
