@@ -17,8 +17,8 @@ BACKENDS: dict[str, tuple[str, ...]] = {
 
 _ROOMS = {"contrast": "negatives"}  # what tiled back ends call the heart of an op
 
-DENSE_PAIRS = 1 << 20
-"""Up to so many pairs (1,024 x 1,024) ``auto`` takes whole matrices: they cost less than tiles do."""
+DENSE_PAIRS = 1 << 22
+"""Up to so many pairs (2,048 x 2,048) ``auto`` takes whole matrices: they cost less than tiles do."""
 
 
 def choose_backend(
@@ -58,5 +58,7 @@ def load_backend(op: str, backend: str) -> ModuleType:
 
 def _tiled(device: torch.device, dtype: torch.dtype) -> str:
     """The back end for sizes at which whole matrices cost too much."""
-    fused = device.type == "cuda" and dtype != torch.float64 and importlib.util.find_spec("triton") is not None
+    fused = (
+        device.type == "cuda" and dtype != torch.float64 and importlib.util.find_spec("triton") is not None
+    )
     return "triton" if fused else "chunked"

@@ -21,5 +21,7 @@ def add_by_owner(result: Tensor, owner: Tensor, terms: Tensor) -> None:
 
     owner: int64 [T], ascending; terms: [T, ...] of ``result``'s dtype.
     """
+    if not len(owner):
+        return
     named, counts = owner.unique_consecutive(return_counts=True)
     result[named] += torch.segment_reduce(terms, "sum", lengths=counts)

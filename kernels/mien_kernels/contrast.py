@@ -58,7 +58,8 @@ def contrast(
     w_i = 0.
 
     anchors [R, D], candidates [K, D]: fp16, bf16, fp32 or fp64, usually unit rows; products, sums and the
-    loss are fp32 (fp64 if an input is). logit_scale: 0-d, the multiplier itself, not its logarithm. logit_bias: 0-d, of ``sigmoid`` only.
+    loss are fp32 (fp64 if an input is). logit_scale: 0-d, the multiplier itself, not its logarithm.
+    logit_bias: 0-d, of ``sigmoid`` only.
     targets: (indices int [R, P] into the candidates, -1 = padding; weights float [R, P]); repeated indices
     add; an entry of weight 0 or whose candidate is not valid is no positive. None: candidate i is the one of
     row i (R = K).
@@ -157,9 +158,7 @@ def symmetric_contrast(
         return total / (2 * mean_normaliser(ab.row_weight, rows, process_group))
 
 
-def _back_end(
-    backend: str, a: Tensor, pairs: int, exchange: str, group: dist.ProcessGroup | None
-) -> str:
+def _back_end(backend: str, a: Tensor, pairs: int, exchange: str, group: dist.ProcessGroup | None) -> str:
     if group is None or exchange != "ring":
         return choose_backend("contrast", backend, device=a.device, dtype=a.dtype, pairs=pairs)
     if backend == "dense":

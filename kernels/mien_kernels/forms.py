@@ -42,6 +42,8 @@ def row_losses(side: Side, negative: Tensor, z: Tensor, indices: Tensor, weights
         return negative + (weights * _softplus(-(z + side.bias))).sum(1)
     if side.form == "dec":
         return (weights * _softplus(negative[:, None] - z)).sum(1)
+    if side.form == "out" and z.shape[1] == 1:  # LSE - z without the difference of two large numbers
+        return weights[:, 0] * _softplus(negative - z[:, 0])
     among = _among(z, indices)
     everyone = torch.logaddexp(negative, among)
     if side.form == "in":

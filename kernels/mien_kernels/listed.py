@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .blocks import add_by_owner, blocks
 
+
 @torch.library.custom_op(
     "mien_kernels::listed_dots", mutates_args=(), schema="(Tensor a, Tensor c, Tensor indices) -> Tensor"
 )
@@ -38,9 +39,8 @@ def _(a: Tensor, c: Tensor, indices: Tensor) -> Tensor:
     mutates_args=(),
     schema="(Tensor gradient, Tensor a, Tensor c, Tensor indices) -> (Tensor, Tensor)",
 )
-def listed_dots_backward(
-    gradient: Tensor, a: Tensor, c: Tensor, indices: Tensor
-) -> tuple[Tensor, Tensor]:
+def listed_dots_backward(gradient: Tensor, a: Tensor, c: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of a and c in their dtypes."""
     da, dc = listed_gradients(gradient, a, c, indices)
     return da.to(a.dtype), dc.to(c.dtype)
 

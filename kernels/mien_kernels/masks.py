@@ -23,7 +23,7 @@ SCHEMA = (
 
 @dataclass(frozen=True)
 class Masks:
-    """Pairs (row, column) of R x K that take no part. All indices count from the first row and column here."""
+    """Pairs (row, column) of R x K that take no part; indices count from the first row and column here."""
 
     row_live: Tensor | None = None
     """bool [R]: other rows have no negatives and are not read."""

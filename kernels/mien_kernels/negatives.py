@@ -14,12 +14,8 @@ from .masks import SCHEMA, Masks
 _TAIL = f"Tensor a, Tensor c, Tensor scale, Tensor? bias, {SCHEMA}, bool both, str backend"
 
 
-@torch.library.custom_op(
-    "mien_kernels::negatives", mutates_args=(), schema=f"({_TAIL}) -> (Tensor, Tensor)"
-)
-def _negatives(
-    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, *rest: Any
-) -> tuple[Tensor, Tensor]:
+@torch.library.custom_op("mien_kernels::negatives", mutates_args=(), schema=f"({_TAIL}) -> (Tensor, Tensor)")
+def _negatives(a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
     *packed, both, backend = rest
     ops = load_backend("contrast", backend)
     return ops.forward(a, c, scale, bias, Masks.unpack(packed), both)
@@ -89,7 +85,13 @@ def _backward(ctx: Any, grad_row: Tensor, grad_column: Tensor) -> tuple[Any, ...
     da, dc, dscale, dbias = torch.ops.mien_kernels.negatives_backward(
         grad_row, grad_column, by_row, by_column, *inputs
     )
-    return da, dc, dscale, None if inputs[3] is None else dbias.to(inputs[3].dtype), *[None] * (len(inputs) - 4)
+    return (
+        da,
+        dc,
+        dscale,
+        None if inputs[3] is None else dbias.to(inputs[3].dtype),
+        *[None] * (len(inputs) - 4),
+    )
 
 
 _negatives.register_autograd(_backward, setup_context=_save)

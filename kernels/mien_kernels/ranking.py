@@ -16,7 +16,7 @@ def ordered(values: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ignored_of(near: Tensor, positives: Tensor, count: int) -> Tensor:
-    """The first ``count`` of the ordered int32 [R, n] that are no positives [R, K]; -1 where there is none."""
+    """The first ``count`` of each ordered row [R, n] that are no positives [R, K]; -1 where there is none."""
     if not near.shape[1] or not count:
         return near.new_full((len(near), count), -1)
     taken = (near[:, :, None] == positives[:, None, :]).any(2) | (near < 0)

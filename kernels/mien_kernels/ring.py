@@ -46,8 +46,8 @@ def ring_symmetric_sum(
     if ab.form == "sigmoid":
         if ab.plain and ba.plain:
             return 2 * ring_sum(a, b, scale, ab, backend, group)
-        there = ring_sum(a, b, scale, ab, backend, group)
-        return there + ring_sum(b, a, scale, ba, backend, group)
+        forth = ring_sum(a, b, scale, ab, backend, group)
+        return forth + ring_sum(b, a, scale, ba, backend, group)
     there, back = positives(ab, len(a), a.device), positives(ba, len(b), a.device)
     plain = ab.plain and ba.plain
     masks = Masks(
@@ -158,9 +158,7 @@ class _Part(NamedTuple):
 
 
 class _View:
-    def __init__(
-        self, a: Tensor, c: Tensor, masks: Masks, lists: _Lists, group: dist.ProcessGroup
-    ) -> None:
+    def __init__(self, a: Tensor, c: Tensor, masks: Masks, lists: _Lists, group: dist.ProcessGroup) -> None:
         self.world, self.rank = dist.get_world_size(group), dist.get_rank(group)
         self.high, self.wide = len(a), len(c)
         everyone = lambda part: None if part is None else gather_rows(part, group)  # noqa: E731

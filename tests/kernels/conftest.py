@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import os
-
 import pytest
+from each_backend import BACKENDS
 
 from mien_kernels import backends
-
-BACKENDS = os.environ.get("MIEN_KERNELS_BACKENDS", "dense,chunked").split(",")
-"""Back ends under test; `test_triton.py` runs this folder again with the third one."""
 
 
 @pytest.fixture(autouse=True, params=BACKENDS)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from open_clip.loss import ClipLoss, SigLipLoss
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -33,6 +34,20 @@ def batch():
     return image, torch.randn(ROWS, 7, generator=generator, dtype=torch.float64), torch.arange(ROWS) // 2
 
 
+def towers_theta(towers):
+    """The one parameter that scale and bias come from."""
+    return getattr(towers, "module", towers).theta
+
+
+def open_clip_loss(kind, towers, rows, rank, world):
+    """The same loss by open_clip, in its own distributed form."""
+    image, text, _ = (part[rows] for part in batch())
+    a, b, scale = towers(image, text)
+    if kind == "siglip":
+        return SigLipLoss(rank=rank, world_size=world)(a, b, scale, -towers_theta(towers))
+    return ClipLoss(local_loss=True, gather_with_grad=True, rank=rank, world_size=world)(a, b, scale)
+
+
 WEIGHTS = {
     "full": None,
     "uneven": [1, 0, 0.5, 1, 1, 2, 0, 0, 1, 1, 1, 0],
@@ -49,13 +64,21 @@ def loss_of(kind, weights, towers, rows, group, exchange="gather", backend="auto
     weight = None if WEIGHTS[weights] is None else torch.tensor(WEIGHTS[weights], dtype=torch.float64)[rows]
     a, b, scale = towers(image, text)
     tags, start = Tags.any(key), rows.start
+    if kind == "siglip":
+        return symmetric_contrast(
+            a, b, scale, form="sigmoid", logit_bias=-towers_theta(towers), process_group=group, **how
+        )
     if kind == "plain":
         return symmetric_contrast(a, b, scale, row_weight=weight, process_group=group, **how)
     if kind == "rectangle":  # one class a row: the candidates are the first rows of each rank
         keys = torch.arange(ROWS).reshape(-1, 3)[:, 1]  # every third row of b is a candidate
         mine_only = [i - start for i in keys.tolist() if rows.start <= i < rows.stop]
         targets = (torch.arange(start, start + len(a))[:, None] // 3, torch.ones(len(a), 1))
-        return contrast(a, b[mine_only], scale, targets=targets, row_weight=weight, process_group=group, **how)
+        return contrast(
+            a, b[mine_only], scale, targets=targets, row_weight=weight, process_group=group, **how
+        )
+    if kind == "sigmoid":
+        how["logit_bias"] = -towers_theta(towers)
     everyone = (lambda x: x) if group is None else (lambda x: gather_rows(x, group))
     valid = None if weight is None else everyone(weight > 0)
     found = mine(
@@ -71,7 +94,7 @@ def loss_of(kind, weights, towers, rows, group, exchange="gather", backend="auto
 
 CASES = [("plain", "full"), ("plain", "uneven"), ("plain", "empty rank"), ("plain", "nothing")]
 CASES += [("out", name) for name in WEIGHTS] + [("in", "uneven"), ("dec", "empty rank")]
-CASES += [("rectangle", "full"), ("rectangle", "empty rank")]
+CASES += [("rectangle", "full"), ("rectangle", "empty rank"), ("siglip", "full"), ("sigmoid", "empty rank")]
 
 
 def gradients(module):
@@ -88,11 +111,26 @@ def work(rank: int, world: int, folder: str, exchange: str, backend: str) -> Non
     results = {}
     for kind, weights in CASES:
         wrapped.zero_grad()
-        loss = loss_of(kind, weights, wrapped, slice(rank * count, (rank + 1) * count), dist.group.WORLD, exchange, backend)
+        loss = loss_of(
+            kind,
+            weights,
+            wrapped,
+            slice(rank * count, (rank + 1) * count),
+            dist.group.WORLD,
+            exchange,
+            backend,
+        )
         loss.backward()
         mean = loss.detach().clone()
         dist.all_reduce(mean)
         results[f"{kind}/{weights}"] = {"loss": mean / world, **gradients(towers)}
+    for kind in ("plain", "siglip"):
+        wrapped.zero_grad()
+        loss = open_clip_loss(kind, wrapped, slice(rank * count, (rank + 1) * count), rank, world)
+        loss.backward()
+        mean = loss.detach().clone()
+        dist.all_reduce(mean)
+        results[f"open_clip {kind}"] = {"loss": mean / world, **gradients(towers)}
     half = torch.full((2, 3), rank + 1.0, dtype=torch.bfloat16)
     results["gathered"] = {
         "half": gather_rows(half, dist.group.WORLD),

@@ -99,3 +99,19 @@ def group_patches(patches, sentences, owner, threshold=None):
         pooled = sum(w * patch for w, patch in zip(share, own))
         result[t] = pooled / max(np.linalg.norm(pooled), 1e-6)
     return result
+
+
+def sigmoid_contrast(anchors, candidates, scale, bias, *, lists, row_weight, valid, excluded):
+    """SigLIP: every pair for itself; see `contrast` for the arguments."""
+    total = 0.0
+    for i, row in enumerate(lists):
+        targets = [(j, y) for j, y in row if j >= 0 and y > 0 and valid[j]]
+        positive = {j for j, _ in targets}
+        x = [float(scale) * float(anchors[i] @ candidate) + bias for candidate in candidates]
+        loss = sum(y * np.logaddexp(0, -x[j]) for j, y in targets)
+        for j in range(len(candidates)):
+            if valid[j] and j not in positive and (i, j) not in excluded:
+                loss += np.logaddexp(0, x[j])
+        total += row_weight[i] * loss if row_weight[i] > 0 else 0.0
+    norm = sum(row_weight)
+    return total / norm if norm > 0 else 0.0

@@ -7,7 +7,7 @@ import torch
 from open_clip.loss import ClipLoss
 from torch.nn import functional as F
 
-from mien_kernels import Tags, choose_backend, contrast, symmetric_contrast
+from mien_kernels import Tags, contrast, symmetric_contrast
 
 FORMS = ("out", "in", "dec")
 R, K, D = 13, 17, 8
@@ -73,7 +73,9 @@ def test_equals_loops(form, seed):
 def test_gradients_are_finite_differences(form, backend):
     options, _ = problem(1)
     a, c, scale = leaves(unit(R), unit(K, seed=1), torch.tensor(5.0, dtype=torch.float64))
-    assert torch.autograd.gradcheck(lambda *x: contrast(*x, form=form, **options), (a, c, scale), fast_mode=backend == "triton")
+    assert torch.autograd.gradcheck(
+        lambda *x: contrast(*x, form=form, **options), (a, c, scale), fast_mode=backend == "triton"
+    )
 
 
 @pytest.mark.parametrize("dead", [False, True])

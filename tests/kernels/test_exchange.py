@@ -6,13 +6,14 @@ import exchange_worker as worker
 import pytest
 import torch
 import torch.multiprocessing as mp
-from conftest import BACKENDS
-
+from each_backend import BACKENDS
 
 WAYS = [("gather", name) for name in BACKENDS] + [("ring", name) for name in BACKENDS if name != "dense"]
 
 
-@pytest.fixture(scope="module", params=itertools.product([1, 2, 4], WAYS), ids=lambda way: f"{way[0]}-{'-'.join(way[1])}")
+@pytest.fixture(
+    scope="module", params=itertools.product([1, 2, 4], WAYS), ids=lambda way: f"{way[0]}-{'-'.join(way[1])}"
+)
 def ranks(request, tmp_path_factory):
     world, way = request.param
     folder = tmp_path_factory.mktemp(f"world{world}")
@@ -35,6 +36,15 @@ def test_ranks_together_equal_one_process(ranks, kind, weights):
     for rank in ranks:
         for name, value in rank[f"{kind}/{weights}"].items():
             torch.testing.assert_close(value, want[name], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["plain", "siglip"])
+def test_open_clip_gives_the_same_loss_and_gradients(ranks, kind):
+    for rank in ranks:
+        ours, theirs = rank[f"{kind}/full"], rank[f"open_clip {kind}"]
+        assert set(ours) == set(theirs)
+        for name, value in ours.items():
+            torch.testing.assert_close(value, theirs[name], rtol=1e-9, atol=1e-12)
 
 
 def test_gather_rows_keeps_rank_order_and_type(ranks):

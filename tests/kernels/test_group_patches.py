@@ -27,7 +27,9 @@ def test_equals_loops(threshold, seed):
 def test_gradient_reaches_patches_only(backend):
     patches, sentences, owner = inputs()
     patches.requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: group_patches(x, sentences, owner), (patches,), fast_mode=backend == "triton")
+    assert torch.autograd.gradcheck(
+        lambda x: group_patches(x, sentences, owner), (patches,), fast_mode=backend == "triton"
+    )
     sentences.requires_grad_()
     pooled = group_patches(patches, sentences, owner)
     assert torch.autograd.grad(pooled.sum(), sentences, allow_unused=True)[0] is None

@@ -104,7 +104,7 @@ def _dec(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | No
 
 
 def _sigmoid(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | None) -> Tensor:
-    """l_i = sum_j Y_ij log(1 + exp(-z_ij)) + the sum over negatives of log(1 + exp(z_ij)): each pair alone."""
+    """l_i = sum_j Y_ij log(1 + exp(-z_ij)) + sum over negatives of log(1 + exp(z_ij)): each pair alone."""
     outside = _members(indices, logits)
     outside = outside if left_out is None else outside | left_out
     negative = _softplus(logits).masked_fill(outside, 0).sum(1)

@@ -1,4 +1,4 @@
-"""Fused back end: Triton kernels that keep logits in registers, or one band of them, and never N x N in memory.
+"""Fused back end: Triton kernels that keep logits in registers, or a band of them, never N x N.
 
 Runs on CUDA, and anywhere under ``TRITON_INTERPRET=1`` (slowly, for tests).
 """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..query import Query
 from ..ranking import ignored_of, ordered
-from .mine_kernel import best
+from .device.mine import best
 from .tiles import interpreted, tile_for
 
 

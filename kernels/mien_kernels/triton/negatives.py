@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ..masks import VOID, Masks
-from .negatives_kernels import gradient_band, sums
+from .device.negatives import gradient_band, sums
 from .tiles import Tile, interpreted, tile_for
 
 _LAUNCH = 64  # row blocks of one launch: bounds the partial sums of columns

@@ -1,6 +1,6 @@
 """Tile sizes of the kernels: a small table that is read, never tuned at run time.
 
-`python -m mien_kernels.triton.tune` measures the candidates on the card at hand and prints lines for the table.
+`python -m mien_kernels.triton.tune` measures candidates on the card at hand and prints lines for the table.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Code of the device: Triton kernels and their parts."""
