@@ -13,7 +13,7 @@ TRAIN_IMAGES ?= 6000
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces reproduce-ablation reproduce-wild reproduce-ranks clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces reproduce-ablation reproduce-wild reproduce-ranks reproduce-backends bench-kernels clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -75,6 +75,9 @@ reproduce-wild: setup  ## Photographs in PHOTOS (with labels.csv), towers of run
 
 reproduce-ranks: data  ## 50 steps on 1, 2 and 4 processes: how far losses and weights are apart
 	$(BIN)/python -m mien.reproduce ranks --data $(DATA)
+
+reproduce-backends: data  ## 200 steps on each back end of the kernels: how far losses and weights are apart
+	$(BIN)/python -m mien.reproduce backends --data $(DATA)
 
 clean:  ## Remove the environment and what tools leave behind; data and checkpoints stay
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 from types import ModuleType
 
 import torch
@@ -40,13 +41,15 @@ def choose_backend(
         pairs: rows times candidates.
 
     Raises:
-        ValueError: with the known names, if there is no such back end.
+        ValueError: with the known names, if there is no such back end; if it cannot run on that device.
     """
     known = BACKENDS[op]
     if backend == "auto":
         return "dense" if pairs <= DENSE_PAIRS else _tiled(torch.device(device), dtype)
     if backend not in known:
         raise ValueError(f"unknown back end {backend!r} for {op}: choose one of auto, {', '.join(known)}")
+    if backend == "triton" and torch.device(device).type != "cuda" and not _interpreted():
+        raise ValueError("back end 'triton' needs tensors on CUDA, or TRITON_INTERPRET=1 for tests")
     return backend
 
 
@@ -54,6 +57,10 @@ def load_backend(op: str, backend: str) -> ModuleType:
     """Module of a back end that ``choose_backend`` names."""
     room = op if backend == "dense" else _ROOMS.get(op, op)
     return importlib.import_module(f"{__package__}.{backend}.{room}")
+
+
+def _interpreted() -> bool:
+    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def _tiled(device: torch.device, dtype: torch.dtype) -> str:

@@ -13,7 +13,8 @@ from PIL import Image
 from mien.errors import RunError
 from mien.faces.synth import make_emocap
 from mien.reproduce import __main__ as command
-from mien.reproduce import ablation, ranks, wild
+from mien.reproduce import ablation, wild
+from mien.reproduce.curves import BACKENDS, RANKS, Way, compare
 from mien.reproduce.jobs import Job, run_all
 
 SMALL = (
@@ -57,15 +58,18 @@ def test_ablation_scores_every_variant_and_trains_nothing_twice(data: Path, tmp_
     assert runs(tmp_path) == made
 
 
-def test_ranks_train_the_same_samples_and_differ_by_rounding(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("ways", "compared"), [(RANKS[:2], "2 processes / 1 process"), (BACKENDS, "chunked / dense")]
+)
+def test_ways_train_the_same_samples_and_differ_by_rounding(
+    data: Path, tmp_path: Path, ways: tuple[Way, ...], compared: str
 ) -> None:
-    monkeypatch.setattr(ranks, "CASES", {"float64": ("engine.precision=64",)})
-    table = ranks.reproduce(data, tmp_path, worlds=(1, 2), steps=3, overrides=SMALL)
+    cases = {"float64": ("engine.precision=64",)}
+    table = compare(data, tmp_path, ways, steps=3, cases=cases, overrides=SMALL)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
     assert [row[:3] for row in rows] == [
         ["float64 (control)", "2 threads / 1", "yes"],
-        ["float64", "2 processes / 1", "yes"],
+        ["float64", compared, "yes"],
     ]
     for *_, loss, early, weights in rows:
         assert loss == early == "below 1e-8"
@@ -115,7 +119,7 @@ def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
     assert "max_steps" in (tmp_path / "bad" / "train.log").read_text()
 
 
-@pytest.mark.parametrize("name", ["ablation", "wild", "ranks"])
+@pytest.mark.parametrize("name", ["ablation", "wild", "ranks", "backends"])
 def test_help_has_an_example(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,4 @@
-"""`python -m mien.reproduce ablation|wild|ranks`: the experiments behind the README's tables."""
+"""`python -m mien.reproduce ablation|wild|ranks|backends`: the experiments behind the README's tables."""
 
 from __future__ import annotations
 
@@ -75,9 +75,23 @@ def ranks(
     override: Override = None,
 ) -> None:
     """The tiny recipe on 1, 2 and 4 CPU processes: how far losses and weights are apart."""
-    from mien.reproduce.ranks import reproduce
+    from mien.reproduce.curves import CASES, RANKS, compare
 
-    print(reproduce(data, out, worlds=(1, 2, 4), steps=steps, overrides=tuple(override or ())))
+    print(compare(data, out, RANKS, steps=steps, cases=CASES, overrides=tuple(override or ())))
+
+
+@app.command(epilog="Example: python -m mien.reproduce backends --data data/emocap")
+def backends(
+    data: Annotated[Path, typer.Option(help="Folder with the set train, as `make data` makes.")],
+    out: Annotated[Path, typer.Option(help="Runs and the table.")] = Path("checkpoints/reproduce/backends"),
+    steps: Annotated[int, typer.Option(help="Steps of each run.")] = 200,
+    override: Override = None,
+) -> None:
+    """The tiny recipe on each back end of the kernels: how far losses and weights are apart."""
+    from mien.reproduce.curves import BACKENDS, CASES, SLOW, compare
+
+    cases = CASES | SLOW
+    print(compare(data, out, BACKENDS, steps=steps, cases=cases, overrides=tuple(override or ())))
 
 
 if __name__ == "__main__":

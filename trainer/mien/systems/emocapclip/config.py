@@ -171,8 +171,10 @@ class ObjectiveConfig(Config):
     """Upper clamp of both multipliers after each step; the lower one is 1."""
     form: Literal["out", "in", "dec"] = "out"
     """How several positives share a row's loss (spec 7.6)."""
-    backend: str = "auto"
-    """Back end of `mien_kernels`: auto, or the name of one."""
+    backend: Literal["auto", "dense", "chunked", "triton"] = "auto"
+    """Back end of `mien_kernels`; auto goes by device, dtype and size."""
+    exchange: Literal["gather", "ring"] = "gather"
+    """How candidates of other ranks are seen: all at once, or one rank's at a time (less memory)."""
 
     @model_validator(mode="after")
     def _something(self) -> ObjectiveConfig:
@@ -180,6 +182,8 @@ class ObjectiveConfig(Config):
             raise ValueError("every level has weight 0: there is nothing to train on")
         if self.mining.rule and not (self.global_weight or self.summary_weight):
             raise ValueError("mining compares whole captions: give global_weight or summary_weight a value")
+        if self.exchange == "ring" and self.backend == "dense":
+            raise ValueError("exchange ring works tile by tile: choose backend auto, chunked or triton")
         if self.scale is not None and self.scale > self.max_scale:
             raise ValueError(f"scale {self.scale} lies above max_scale {self.max_scale}")
         if self.local.scale > self.max_scale:

@@ -121,7 +121,7 @@ class Objective(nn.Module):
         return symmetric_contrast(
             image, text, scale, targets_ab=captions.ab, targets_ba=captions.ba, ignore=captions.ignore,
             row_weight=live.to(image.dtype), tags=tags, form=self.config.form, process_group=group,
-            backend=self.config.backend,
+            backend=self.config.backend, exchange=self.config.exchange,
         )  # fmt: skip
 
     def _local(
@@ -142,7 +142,7 @@ class Objective(nn.Module):
         return symmetric_contrast(
             pooled, text, scale, targets_ab=found.ab, targets_ba=found.ba, ignore=found.ignore,
             row_weight=flat.to(text.dtype), tags=same_area | Tags.any(text_keys(batch["tok_l"]).flatten()),
-            form=config.form, process_group=group, backend=config.backend,
+            form=config.form, process_group=group, backend=config.backend, exchange=config.exchange,
         )  # fmt: skip
 
     def _image_to_sentences(
@@ -163,7 +163,7 @@ class Objective(nn.Module):
             return contrast(
                 rows, columns, scale, targets=targets, row_weight=live.to(text.dtype), candidate_valid=exists,
                 tags=tags[::-1] if flip else tags, form=self.config.form, process_group=group,
-                backend=self.config.backend,
+                backend=self.config.backend, exchange=self.config.exchange,
             )  # fmt: skip
 
         owner = images.repeat_interleave(count)[:, None]

@@ -1,9 +1,10 @@
-"""One recipe on one process and on several: how far losses and weights are apart."""
+"""One recipe computed in several ways: how far losses and weights are apart."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -12,25 +13,48 @@ from mien.engine.rundir import RunFolder
 from mien.errors import RunError
 from mien.reproduce.jobs import Job, run_all
 
+
+@dataclass(frozen=True)
+class Way:
+    """A way to compute a recipe."""
+
+    name: str
+    overrides: tuple[str, ...]
+    threads: int = 1
+
+
+RANKS = tuple(
+    Way("1 process" if world == 1 else f"{world} processes", (f"engine.devices={world}",))
+    for world in (1, 2, 4)
+)
+BACKENDS = tuple(Way(name, (f"objective.backend={name}",)) for name in ("dense", "chunked"))
 CASES: dict[str, tuple[str, ...]] = {
     "recipe, float32": (),
     "recipe, float64": ("engine.precision=64",),
     "rate 1e-4, float32": ("engine.optimizer.lr=1e-4",),
 }
 """The recipe as it is; without rounding; and at a rate that lets rounding grow slowly. The control beside
-them changes rounding alone: one process, another number of threads."""
+them changes rounding alone: the first way of the first case with another number of threads."""
+SLOW = {"rate 1e-5, float32": ("engine.optimizer.lr=1e-5",)}
 
 
-def reproduce(
-    data: Path, out: Path, *, worlds: Sequence[int], steps: int, overrides: tuple[str, ...] = ()
+def compare(
+    data: Path,
+    out: Path,
+    ways: Sequence[Way],
+    *,
+    steps: int,
+    cases: Mapping[str, tuple[str, ...]],
+    overrides: tuple[str, ...] = (),
 ) -> str:
-    """Train `emocapclip/tiny` in every case on every number of CPU processes; write and return `ranks.md`.
+    """Train `emocapclip/tiny` in every case and every way; write and return `curves.md`.
 
     Args:
         data: folder with the set `train`.
         out: folder for runs and the table.
-        worlds: numbers of processes; each is compared with the first.
+        ways: each is compared with the first.
         steps: steps of a run.
+        cases: overrides by name.
         overrides: further `key=value` of every run.
 
     Raises:
@@ -41,34 +65,30 @@ def reproduce(
         f"engine.max_steps={steps}", f"engine.checkpoint_every={steps}", "tracking.wandb=off",
         "data.log_samples=true",
     )  # fmt: skip
-    jobs = [
-        Job(
-            "emocapclip/tiny",
-            (*always, f"engine.devices={world}", *case, *overrides),
-            out / f"{place}-{world}",
-        )
-        for place, case in enumerate(CASES.values())
-        for world in worlds
-    ]
-    folders = run_all(jobs, parallel=1, threads=1, what="runs")
-    name, first = next(iter(CASES.items()))
-    options = (*always, f"engine.devices={worlds[0]}", *first, *overrides)
-    control = Job("emocapclip/tiny", options, out / "threads")
-    threaded = run_all([control], parallel=1, threads=2, what="control")[0]
+
+    def train(case: tuple[str, ...], way: Way, name: str, threads: int) -> Path:
+        job = Job("emocapclip/tiny", (*always, *way.overrides, *case, *overrides), out / name)
+        return run_all([job], parallel=1, threads=threads, what=name)[0]
+
+    name, first = next(iter(cases.items()))
+    runs = {
+        (case, way.name): train(options, way, f"{place}-{way.name.replace(' ', '-')}", way.threads)
+        for place, (case, options) in enumerate(cases.items())
+        for way in ways
+    }
+    control = train(first, ways[0], "control", ways[0].threads + 1)
+    threads = f"{ways[0].threads + 1} threads / {ways[0].threads}"
     lines = [
         f"| {steps} steps | compared | same samples | loss, largest relative difference | of steps 1-10 "
         "| weights, largest difference |",
-        "|---|---:|---|---:|---:|---:|",
-        _row(f"{name} (control)", "2 threads / 1", folders[0], threaded),
+        "|---|---|---|---:|---:|---:|",
+        _row(f"{name} (control)", threads, runs[name, ways[0].name], control),
     ]
-    for place, case in enumerate(CASES):
-        alone, *others = folders[place * len(worlds) : (place + 1) * len(worlds)]
-        lines += [
-            _row(case, f"{world} processes / {worlds[0]}", alone, other)
-            for world, other in zip(worlds[1:], others, strict=True)
-        ]
+    for case in cases:
+        alone = runs[case, ways[0].name]
+        lines += [_row(case, f"{way.name} / {ways[0].name}", alone, runs[case, way.name]) for way in ways[1:]]
     table = "\n".join(lines) + "\n"
-    (out / "ranks.md").write_text(table, encoding="utf-8")
+    (out / "curves.md").write_text(table, encoding="utf-8")
     return table
 
 
