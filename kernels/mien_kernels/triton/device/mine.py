@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .logits import left_out, logits
+from .logits import logits, without
 
 
 @triton.jit
@@ -20,7 +20,7 @@ def insert(scores, columns, values, places, SLOTS: tl.constexpr, COUNT: tl.const
     again = 1
     while again > 0:
         top = tl.max(scores, 1)
-        where = tl.min(tl.where(scores == top[:, None], columns[None, :].to(tl.int32), far), 1)
+        where = tl.min(tl.where(scores == top[:, None], columns[None, :], far), 1)
         worst = tl.min(tl.where(slot < COUNT, values, float("inf")), 1)
         better = top > worst
         again = tl.max(better.to(tl.int32), 0)
@@ -32,7 +32,7 @@ def insert(scores, columns, values, places, SLOTS: tl.constexpr, COUNT: tl.const
         replaced = (slot == first[:, None]) & better[:, None]
         values = tl.where(replaced, top[:, None], values)
         places = tl.where(replaced, where[:, None], places)
-        taken = (columns[None, :].to(tl.int32) == where[:, None]) & better[:, None]
+        taken = (columns[None, :] == where[:, None]) & better[:, None]
         scores = tl.where(taken, float("-inf"), scores)
     return values, places
 
@@ -47,8 +47,9 @@ def best(
 ):  # fmt: skip
     """Program i: rows start + i BLOCK_R and on; the K best partners by agreement, the NEAR best by the first
     similarity."""
-    here = tl.program_id(0).to(tl.int64) * BLOCK_R + tl.arange(0, BLOCK_R).to(tl.int64)
-    rows = start + here
+    here = tl.program_id(0).to(tl.int64) * BLOCK_R
+    row = start + here
+    r, k = tl.arange(0, BLOCK_R), tl.arange(0, BLOCK_C)
     mean, scale = tl.load(scalars), tl.load(scalars + 1)
     mean_2, scale_2 = tl.load(scalars + 2), tl.load(scalars + 3)
     bar, near_bar = tl.load(scalars + 4), tl.load(scalars + 5)
@@ -57,40 +58,45 @@ def best(
     near_values = tl.full((BLOCK_R, NEAR_SLOTS), float("-inf"), dtype=ACC)
     near_slots = tl.full((BLOCK_R, NEAR_SLOTS), -1, dtype=tl.int32)
     for first in range(0, total, BLOCK_C):
-        columns = first + tl.arange(0, BLOCK_C).to(tl.int64)
-        out = left_out(
-            usable, usable, keys, keys, rows, columns, stop, total, 0, KEYS, RULES, MEMBERS, True, True, True
-        )
-        if WITHIN:
-            mine = tl.load(within + rows, rows < stop, other=0)
-            theirs = tl.load(within + columns, columns < total, other=0)
-            out = out | (mine[:, None] != theirs[None, :])
+        column = tl.cast(first, tl.int64)
+        columns = first + k
         cosine = logits(
-            x, y, rows, columns, stop, total, depth, ACC, False, PRECISION, BLOCK_R, BLOCK_C, BLOCK_D
+            x, y, row, column, stop, total, depth, ACC, False, PRECISION, BLOCK_R, BLOCK_C, BLOCK_D
         )
+        cosine = without(
+            cosine, usable, usable, keys, keys, row, column, stop, total, 0, KEYS, RULES, MEMBERS, True, True,
+            True, BLOCK_R, BLOCK_C,
+        )  # fmt: skip
+        if WITHIN:
+            mine = tl.load(within + row + r, r < stop - row, other=0)
+            theirs = tl.load(within + column + k, k < total - column, other=0)
+            cosine = tl.where(mine[:, None] == theirs[None, :], cosine, float("-inf"))
         score = (cosine - mean) * scale
         agreement = score
         if TWO:
             other = logits(
-                x_2, y_2, rows, columns, stop, total, depth_2, ACC, False, PRECISION, BLOCK_R, BLOCK_C,
+                x_2, y_2, row, column, stop, total, depth_2, ACC, False, PRECISION, BLOCK_R, BLOCK_C,
                 BLOCK_D,
             )  # fmt: skip
             other = (other - mean_2) * scale_2
-            agreement = tl.minimum(score, other) if SMALLER else tl.maximum(score, other)
+            if SMALLER:
+                agreement = tl.minimum(score, other)
+            else:
+                agreement = tl.where(score == float("-inf"), score, tl.maximum(score, other))
         if K > 0:
-            agreement = tl.where(out | (agreement < bar), float("-inf"), agreement)
+            agreement = tl.where(agreement >= bar, agreement, float("-inf"))
             values, places = insert(agreement, columns, values, places, SLOTS, K)
         if NEAR > 0:
             close = cosine if COSINE else score
-            close = tl.where(out | (close < near_bar), float("-inf"), close)
+            close = tl.where(close >= near_bar, close, float("-inf"))
             near_values, near_slots = insert(close, columns, near_values, near_slots, NEAR_SLOTS, NEAR)
     if K > 0:
         slot = tl.arange(0, SLOTS)[None, :]
-        inside = (rows < stop)[:, None] & (slot < K)
-        tl.store(found + here[:, None] * K + slot, values, inside)
-        tl.store(found_places + here[:, None] * K + slot, places, inside)
+        inside = (r < stop - row)[:, None] & (slot < K)
+        tl.store(found + (here + r)[:, None] * K + slot, values, inside)
+        tl.store(found_places + (here + r)[:, None] * K + slot, places, inside)
     if NEAR > 0:
         slot = tl.arange(0, NEAR_SLOTS)[None, :]
-        inside = (rows < stop)[:, None] & (slot < NEAR)
-        tl.store(near + here[:, None] * NEAR + slot, near_values, inside)
-        tl.store(near_places + here[:, None] * NEAR + slot, near_slots, inside)
+        inside = (r < stop - row)[:, None] & (slot < NEAR)
+        tl.store(near + (here + r)[:, None] * NEAR + slot, near_values, inside)
+        tl.store(near_places + (here + r)[:, None] * NEAR + slot, near_slots, inside)

@@ -1,0 +1,114 @@
+"""Kernels compile for real cards, here, without one: the interpreter runs what a compiler may refuse."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import pytest
+import triton
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from triton.knobs import nvidia
+
+from mien_kernels.triton.device import group_patches, mine, negatives
+from mien_kernels.triton.tiles import SAFE, TABLE, Tile
+
+CARDS = {"A100": (80, 163 << 10), "H100": (90, 227 << 10)}
+"""Compute capability, and the shared memory that a program may have."""
+
+
+@pytest.fixture
+def backend():
+    """In place of the one of this folder: there is nothing to choose."""
+
+
+POINTERS = {
+    "scale": "fp32", "bias": "fp32", "row_live": "u8", "column_live": "u8", "row_keys": "i64", "column_keys": "i64",
+    "skip": "i32", "skip_t": "i32", "row_parts": "fp32", "column_parts": "fp32", "to_rows": "fp32",
+    "to_columns": "fp32", "by_row": "fp32", "by_column": "fp32", "factor": "fp32", "bias_parts": "fp32",
+    "scalars": "fp32", "usable": "u8", "keys": "i64", "within": "i64", "found": "fp32", "found_places": "i32",
+    "near": "fp32", "near_places": "i32", "owner": "i64", "order": "i64", "ends": "i64", "weight": "fp32",
+    "weight_2": "fp32", "vector": "fp32", "vector_2": "fp32", "vectors": "fp32", "result": "fp32",
+}  # fmt: skip
+EMBEDDINGS = ("a", "c", "band", "x", "y", "x_2", "y_2", "patches")
+ALIGNED = ("depth", "depth_2", "n_rows", "n_columns", "total")
+
+
+def compiled(kernel, constants, capability, dtype, tile):
+    """Resources of a kernel: shared memory, registers, bytes of spilled registers, products on tensor cores."""
+    names = [parameter.name for parameter in kernel.params]
+    types = dict.fromkeys(EMBEDDINGS, f"*{dtype}") | {name: f"*{kind}" for name, kind in POINTERS.items()}
+    signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}
+    aligned = {
+        (place,): [["tt.divisibility", 16]]
+        for place, name in enumerate(names)
+        if name not in constants and (name in types or name in ALIGNED)
+    }
+    made = triton.compile(
+        ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=aligned),
+        target=GPUTarget("cuda", capability, 32),
+        options={"num_warps": tile.warps, "num_stages": tile.stages},
+    )
+    ptx = made.asm["ptx"]
+    architecture = "sm_90a" if capability == 90 else f"sm_{capability}"
+    command = [nvidia.ptxas.path, "-v", f"--gpu-name={architecture}", "/dev/stdin", "-o", "/dev/null"]
+    report = subprocess.run(command, input=ptx, capture_output=True, text=True, check=True).stderr
+    return {
+        "shared": made.metadata.shared,
+        "registers": int(re.search(r"Used (\d+) registers", report)[1]),
+        "spilled": int(re.search(r"(\d+) bytes spill stores", report)[1]),
+        "products": len(re.findall(r"wgmma\.mma_async|mma\.sync", ptx)),
+    }
+
+
+def options(tile, **more):
+    return {
+        "KEYS": 0, "RULES": 0, "MEMBERS": 0, "DIAGONAL": True, "ROW_LIVE": False, "COLUMN_LIVE": False,
+        "SKIP": 0, "SKIP_T": 0, "BOTH": True, "SIGMOID": False, "ACC": tl.float32, "UPCAST": False,
+        "PRECISION": "ieee", "BLOCK_R": tile.rows, "BLOCK_C": tile.columns, "BLOCK_D": tile.depth, **more,
+    }  # fmt: skip
+
+
+MASKED = {
+    "KEYS": 2, "RULES": 2, "MEMBERS": 0b1001, "ROW_LIVE": True, "COLUMN_LIVE": True, "SKIP": 13, "SKIP_T": 13,
+}  # fmt: skip
+TILES = {(card, bits): TABLE[f"NVIDIA {card}", bits] for card in CARDS for bits in (16, 32)}
+TILES |= {("A100", bits, "safe"): SAFE for bits in (16, 32)}
+
+
+@pytest.mark.parametrize("kind", ["plain", "masked", "sigmoid"])
+@pytest.mark.parametrize("key", TILES, ids=str)
+def test_contrast(key, kind):
+    (capability, room), bits, tile = CARDS[key[0]], key[1], TILES[key]
+    more = {"plain": {}, "masked": MASKED, "sigmoid": {"SIGMOID": True, "BOTH": False}}[kind]
+    dtype, precision = ("bf16", "ieee") if bits == 16 else ("fp32", "tf32x3")
+    for kernel, void in ((negatives.sums, {"VOID": -1e30}), (negatives.gradient_band, {})):
+        constants = options(tile, **more, **void, PRECISION=precision)
+        found = compiled(kernel, constants, capability, dtype, tile)
+        assert found["shared"] <= room
+        assert found["products"] > 0
+        assert found["spilled"] <= (256 if kind == "masked" else 0)
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("two", [False, True])
+def test_mining(card, two):
+    tile = TABLE[f"NVIDIA {card}", 32]
+    constants = {
+        "K": 4, "NEAR": 12, "SLOTS": 4, "NEAR_SLOTS": 16, "KEYS": 2, "RULES": 2, "MEMBERS": 0b1001,
+        "WITHIN": not two, "TWO": two, "SMALLER": True, "COSINE": not two, "ACC": tl.float32,
+        "PRECISION": "tf32x3", "BLOCK_R": tile.rows, "BLOCK_C": tile.columns, "BLOCK_D": tile.depth,
+    }  # fmt: skip
+    found = compiled(mine.best, constants, CARDS[card][0], "fp32", tile)
+    assert found["shared"] <= CARDS[card][1]
+    assert found["products"] > 0
+
+
+@pytest.mark.parametrize("card", CARDS)
+@pytest.mark.parametrize("kernel", ["dots", "pool", "spread"])
+def test_grouping(card, kernel):
+    tile, constants = Tile(64, 64, 64, 4, 2), {"ACC": tl.float32, "BLOCK_P": 64, "BLOCK_D": 64}
+    found = compiled(getattr(group_patches, kernel), constants, CARDS[card][0], "bf16", tile)
+    assert found["spilled"] == 0
