@@ -116,8 +116,8 @@ def main(
 
 def _child(way: str, size: int, depth: int, options: argparse.Namespace) -> Row:
     command = [
-        sys.executable, sys.argv[0], "--measure", way, str(size), str(depth), "--repeats", str(options.repeats),
-        "--exact-up-to", str(options.exact_up_to),
+        sys.executable, sys.argv[0], "--measure", way, str(size), str(depth),
+        "--repeats", str(options.repeats), "--exact-up-to", str(options.exact_up_to),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

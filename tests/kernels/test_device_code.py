@@ -25,8 +25,8 @@ def backend():
 
 
 POINTERS = {
-    "scale": "fp32", "bias": "fp32", "row_live": "u8", "column_live": "u8", "row_keys": "i64", "column_keys": "i64",
-    "skip": "i32", "skip_t": "i32", "row_parts": "fp32", "column_parts": "fp32", "to_rows": "fp32",
+    "scale": "fp32", "bias": "fp32", "row_live": "u8", "column_live": "u8", "row_keys": "i64",
+    "column_keys": "i64", "skip": "i32", "skip_t": "i32", "row_parts": "fp32", "column_parts": "fp32", "to_rows": "fp32",
     "to_columns": "fp32", "by_row": "fp32", "by_column": "fp32", "factor": "fp32", "bias_parts": "fp32",
     "scalars": "fp32", "usable": "u8", "keys": "i64", "within": "i64", "found": "fp32", "found_places": "i32",
     "near": "fp32", "near_places": "i32", "owner": "i64", "order": "i64", "ends": "i64", "weight": "fp32",
@@ -37,7 +37,7 @@ ALIGNED = ("depth", "depth_2", "n_rows", "n_columns", "total")
 
 
 def compiled(kernel, constants, capability, dtype, tile):
-    """Resources of a kernel: shared memory, registers, bytes of spilled registers, products on tensor cores."""
+    """What a kernel takes: shared memory, registers, bytes of spilled ones, products on tensor cores."""
     names = [parameter.name for parameter in kernel.params]
     types = dict.fromkeys(EMBEDDINGS, f"*{dtype}") | {name: f"*{kind}" for name, kind in POINTERS.items()}
     signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}
