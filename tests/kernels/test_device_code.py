@@ -24,14 +24,14 @@ def backend():
     """In place of the one of this folder: there is nothing to choose."""
 
 
-POINTERS = {
-    "scale": "fp32", "bias": "fp32", "row_live": "u8", "column_live": "u8", "row_keys": "i64",
-    "column_keys": "i64", "skip": "i32", "skip_t": "i32", "row_parts": "fp32", "column_parts": "fp32", "to_rows": "fp32",
-    "to_columns": "fp32", "by_row": "fp32", "by_column": "fp32", "factor": "fp32", "bias_parts": "fp32",
-    "scalars": "fp32", "usable": "u8", "keys": "i64", "within": "i64", "found": "fp32", "found_places": "i32",
-    "near": "fp32", "near_places": "i32", "owner": "i64", "order": "i64", "ends": "i64", "weight": "fp32",
-    "weight_2": "fp32", "vector": "fp32", "vector_2": "fp32", "vectors": "fp32", "result": "fp32",
-}  # fmt: skip
+KINDS = {
+    "fp32": "scale bias row_parts column_parts to_rows to_columns by_row by_column factor bias_parts scalars "
+    "found near weight weight_2 vector vector_2 vectors result",
+    "u8": "row_live column_live usable",
+    "i64": "row_keys column_keys keys within owner order ends",
+    "i32": "skip skip_t found_places near_places",
+}
+POINTERS = {name: kind for kind, names in KINDS.items() for name in names.split()}
 EMBEDDINGS = ("a", "c", "band", "x", "y", "x_2", "y_2", "patches")
 ALIGNED = ("depth", "depth_2", "n_rows", "n_columns", "total")
 

@@ -34,8 +34,8 @@ TABLE: dict[tuple[str, int], Tile] = {
     ("NVIDIA H200", 32): Tile(64, 128, 32, 8, 3),
     ("NVIDIA A100", 32): Tile(64, 128, 32, 8, 3),
 }
-"""(card, bits of the inputs) -> tile. Chosen so that shared memory suffices and registers do not spill (`ptxas
--v`, tests/kernels/test_device_code.py); not yet measured on the cards."""
+"""(card, bits of the inputs) -> tile. Chosen so that shared memory suffices and registers do not spill
+(`ptxas -v`, tests/kernels/test_device_code.py); not yet measured on the cards."""
 
 
 def interpreted() -> bool:
