@@ -10,6 +10,7 @@ from torch import Tensor
 from . import grouping
 from .backends import choose_backend, load_backend
 from .dense.group_patches import grouped
+from .saved import restore, save
 
 
 def group_patches(
@@ -89,12 +90,12 @@ def _exact(patches: Tensor, sentences: Tensor) -> torch.dtype:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:3])
-    ctx.rest = inputs[3:]
+    save(ctx, inputs, ())
 
 
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
-    return torch.ops.mien_kernels.group_patches_backward(gradient, *ctx.saved_tensors, *ctx.rest), *[None] * 4
+    _, inputs = restore(ctx)
+    return torch.ops.mien_kernels.group_patches_backward(gradient, *inputs), *[None] * 4
 
 
 _group.register_autograd(_backward, setup_context=_save)

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from .backends import load_backend
 from .masks import SCHEMA, Masks
+from .saved import restore, save
 
 _TAIL = f"Tensor a, Tensor c, Tensor scale, Tensor? bias, {SCHEMA}, bool both, str backend"
 
@@ -73,25 +74,15 @@ def _exact(a: Tensor, scale: Tensor) -> torch.dtype:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    tensors = [value for value in (*output, *inputs) if isinstance(value, Tensor)]
-    ctx.save_for_backward(*tensors)
-    ctx.layout = [None if isinstance(value, Tensor) else (value,) for value in inputs]
+    save(ctx, inputs, output)
 
 
 def _backward(ctx: Any, grad_row: Tensor, grad_column: Tensor) -> tuple[Any, ...]:
-    by_row, by_column, *tensors = ctx.saved_tensors
-    rest = iter(tensors)
-    inputs = [next(rest) if kept is None else kept[0] for kept in ctx.layout]
-    da, dc, dscale, dbias = torch.ops.mien_kernels.negatives_backward(
-        grad_row, grad_column, by_row, by_column, *inputs
-    )
-    return (
-        da,
-        dc,
-        dscale,
-        None if inputs[3] is None else dbias.to(inputs[3].dtype),
-        *[None] * (len(inputs) - 4),
-    )
+    sums, inputs = restore(ctx)
+    gradients = torch.ops.mien_kernels.negatives_backward(grad_row, grad_column, *sums, *inputs)
+    da, dc, dscale, dbias = gradients
+    none = [None] * (len(inputs) - 4)
+    return da, dc, dscale, None if inputs[3] is None else dbias.to(inputs[3].dtype), *none
 
 
 _negatives.register_autograd(_backward, setup_context=_save)

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import _resolve_process_group
 
 from .backends import load_backend
 from .exchange import gather_rows
 from .forms import positives
 from .listed import listed_dots, listed_gradients
-from .masks import VOID, Masks
+from .masks import SCHEMA, VOID, Masks
+from .saved import restore, save
 from .side import Side
 from .sums import diagonal, shared_masks, skipped, weighted
 
@@ -33,7 +35,7 @@ def ring_sum(
     indices, weights = positives(side, len(a), a.device)
     masks = Masks(**shared_masks(side), skip=skipped(side, indices), diagonal=diagonal(side))
     lists = _Lists(None if side.plain else indices, None)
-    negative, _, dots, _ = _Ring.apply(a, c, scale, side.bias, masks, lists, False, backend, group)
+    negative, _, dots, _ = _ring(a, c, scale, side.bias, masks, lists, False, backend, group)
     z = scale * (_own_dots(a, c, indices, side.offset) if side.plain else dots)
     return weighted(side, negative, z, indices, weights)
 
@@ -55,7 +57,7 @@ def ring_symmetric_sum(
         skip_t=None if plain else skipped(ba, back[0], True), diagonal=diagonal(ab) if plain else None,
     )  # fmt: skip
     lists = _Lists(None, None) if plain else _Lists(there[0], back[0])
-    by_row, by_column, dots, dots_t = _Ring.apply(a, b, scale, None, masks, lists, True, backend, group)
+    by_row, by_column, dots, dots_t = _ring(a, b, scale, None, masks, lists, True, backend, group)
     if plain:
         dots = dots_t = _own_dots(a, b, there[0], ab.offset)
     return weighted(ab, by_row, scale * dots, *there) + weighted(ba, by_column, scale * dots_t, *back)
@@ -73,77 +75,129 @@ class _Lists(NamedTuple):
     """int64 [K, Q]: rows, of all ranks, whose products with a column are wanted."""
 
 
-class _Ring(torch.autograd.Function):
-    """Sums over negatives, and listed products, of rows and of columns."""
+def _ring(
+    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, masks: Masks, lists: _Lists, both: bool,
+    backend: str, group: dist.ProcessGroup,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Sums over negatives of rows and columns, and listed products of rows and columns."""
+    rest = (*masks.pack(), *lists, both, backend, group.group_name)
+    return torch.ops.mien_kernels.ring(a, c, scale, bias, *rest)
 
-    @staticmethod
-    def forward(
-        ctx: Any, a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, masks: Masks, lists: _Lists,
-        both: bool, backend: str, group: dist.ProcessGroup,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        view = _View(a, c, masks, lists, group)
-        ops = load_backend("contrast", backend)
-        dots = a.new_zeros((len(a), 0) if lists.rows is None else lists.rows.shape, dtype=scale.dtype)
-        by_row = dots.new_full((len(a),), 0.0 if bias is not None else VOID)
-        wanted = 0 if lists.columns is None else lists.columns.shape[1]
-        # a column's log-sum-exp and its listed products
-        travelling = dots.new_zeros(len(c), 1 + wanted)
-        travelling[:, 0] = VOID
-        shard = c.contiguous()
-        for step in range(view.world):
-            part = view.part(step)
-            coming = _Passing(shard, group) if step + 1 < view.world else None
-            rows, columns = ops.forward(a, shard, scale, bias, part.masks, both)
-            by_row = by_row + rows if bias is not None else torch.logaddexp(by_row, rows)
-            if lists.rows is not None:
-                dots += listed_dots(a, shard, part.rows)
-            if both:
-                travelling[:, 0] = torch.logaddexp(travelling[:, 0], columns)
-            if wanted:
-                travelling[:, 1:] += listed_dots(shard, a, part.columns)
-            if both:
-                travelling = _Passing(travelling, group).arrived()
-            shard = shard if coming is None else coming.arrived()
-        by_column = travelling[:, 0].contiguous() if both else dots.new_empty(0)
-        ctx.save_for_backward(a, c, scale, bias, by_row, by_column)
-        ctx.rest = masks, lists, both, backend, group
-        return by_row, by_column, dots, travelling[:, 1:].contiguous()
 
-    @staticmethod
-    def backward(
-        ctx: Any, grad_row: Tensor, grad_column: Tensor, grad_dots: Tensor, grad_dots_t: Tensor
-    ) -> tuple[Any, ...]:
-        a, c, scale, bias, by_row, by_column = ctx.saved_tensors
-        masks, lists, both, backend, group = ctx.rest
-        view = _View(a, c, masks, lists, group)
-        ops = load_backend("contrast", backend)
-        da = torch.zeros(a.shape, dtype=scale.dtype, device=a.device)
-        dc = torch.zeros(c.shape, dtype=scale.dtype, device=c.device)
-        dscale, dbias = torch.zeros_like(scale), torch.zeros_like(scale)
-        # what columns of other ranks need: [W K, 2 + Q] numbers
-        columns = torch.cat([by_column[:, None], grad_column[:, None], grad_dots_t], 1) if both else None
-        everyone = None if columns is None else gather_rows(columns, group)
-        shard = c.contiguous()
-        for step in range(view.world):
-            part = view.part(step)
-            coming = _Passing(shard, group) if step + 1 < view.world else None
-            value, v, g_t = grad_column, grad_column, grad_dots_t
-            if everyone is not None:
-                value, v, g_t = everyone[part.here].tensor_split([1, 2], dim=1)
-                value, v = value.flatten().contiguous(), v.flatten().contiguous()
-            grads = ops.backward(grad_row, v, by_row, value, a, shard, scale, bias, part.masks, both)
-            for total, more in zip((da, dc, dscale, dbias), grads):
-                total += more
-            if part.rows is not None:
-                for total, more in zip((da, dc), listed_gradients(grad_dots, a, shard, part.rows)):
-                    total += more
-            if part.columns is not None:
-                for total, more in zip((dc, da), listed_gradients(g_t, shard, a, part.columns)):
-                    total += more
-            dc = _Passing(dc, group).arrived()
-            shard = shard if coming is None else coming.arrived()
-        grad_bias = None if bias is None else dbias
-        return da.to(a.dtype), dc.to(c.dtype), dscale, grad_bias, *[None] * 5
+_TAIL = (
+    f"Tensor a, Tensor c, Tensor scale, Tensor? bias, {SCHEMA}, Tensor? rows, Tensor? columns, bool both, "
+    "str backend, str group"
+)
+
+
+@torch.library.custom_op(
+    "mien_kernels::ring", mutates_args=(), schema=f"({_TAIL}) -> (Tensor, Tensor, Tensor, Tensor)"
+)
+def _forward(
+    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    masks, lists, both, backend, group = _unpack(rest)
+    view = _View(a, c, masks, lists, group)
+    ops = load_backend("contrast", backend)
+    dots = a.new_zeros((len(a), 0) if lists.rows is None else lists.rows.shape, dtype=scale.dtype)
+    by_row = dots.new_full((len(a),), 0.0 if bias is not None else VOID)
+    wanted = 0 if lists.columns is None else lists.columns.shape[1]
+    # a column's log-sum-exp and its listed products
+    travelling = dots.new_zeros(len(c), 1 + wanted)
+    travelling[:, 0] = VOID
+    shard = c.contiguous()
+    for step in range(view.world):
+        part = view.part(step)
+        coming = _Passing(shard, group) if step + 1 < view.world else None
+        rows, columns = ops.forward(a, shard, scale, bias, part.masks, both)
+        by_row = by_row + rows if bias is not None else torch.logaddexp(by_row, rows)
+        if part.rows is not None:
+            dots += listed_dots(a, shard, part.rows)
+        if part.columns is not None:
+            travelling[:, 1:] += listed_dots(shard, a, part.columns)
+        if both:
+            travelling[:, 0] = torch.logaddexp(travelling[:, 0], columns)
+            travelling = _Passing(travelling, group).arrived()
+        shard = shard if coming is None else coming.arrived()
+    by_column = travelling[:, 0].clone() if both else dots.new_empty(0)
+    return by_row, by_column, dots, travelling[:, 1:].clone()
+
+
+@_forward.register_fake
+def _(a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, ...]:
+    rows, columns, both = rest[-5:-2]
+    empty = lambda *shape: a.new_empty(shape, dtype=scale.dtype)  # noqa: E731
+    widths = [0 if lists is None else lists.shape[1] for lists in (rows, columns)]
+    by_column = empty(c.shape[0] if both else 0)
+    return empty(a.shape[0]), by_column, empty(a.shape[0], widths[0]), empty(c.shape[0], widths[1])
+
+
+@torch.library.custom_op(
+    "mien_kernels::ring_backward",
+    mutates_args=(),
+    schema="(Tensor grad_row, Tensor grad_column, Tensor grad_dots, Tensor grad_dots_t, Tensor by_row, "
+    f"Tensor by_column, {_TAIL}) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _backward(
+    grad_row: Tensor, grad_column: Tensor, grad_dots: Tensor, grad_dots_t: Tensor, by_row: Tensor,
+    by_column: Tensor, a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    masks, lists, both, backend, group = _unpack(rest)
+    view = _View(a, c, masks, lists, group)
+    ops = load_backend("contrast", backend)
+    da = torch.zeros(a.shape, dtype=scale.dtype, device=a.device)
+    dc = torch.zeros(c.shape, dtype=scale.dtype, device=c.device)
+    dscale, dbias = torch.zeros_like(scale), torch.zeros_like(scale)
+    # what columns of other ranks need: [W K, 2 + Q] numbers
+    columns = torch.cat([by_column[:, None], grad_column[:, None], grad_dots_t], 1) if both else None
+    everyone = None if columns is None else gather_rows(columns, group)
+    shard = c.contiguous()
+    for step in range(view.world):
+        part = view.part(step)
+        coming = _Passing(shard, group) if step + 1 < view.world else None
+        value, v, g_t = by_column, grad_column, grad_dots_t
+        if everyone is not None:
+            value, v, g_t = everyone[part.here].tensor_split([1, 2], dim=1)
+            value, v = value.flatten().contiguous(), v.flatten().contiguous()
+        grads = ops.backward(grad_row, v, by_row, value, a, shard, scale, bias, part.masks, both)
+        _add((da, dc, dscale, dbias), grads)
+        if part.rows is not None:
+            _add((da, dc), listed_gradients(grad_dots, a, shard, part.rows))
+        if part.columns is not None:
+            _add((dc, da), listed_gradients(g_t, shard, a, part.columns))
+        dc = _Passing(dc, group).arrived()
+        shard = shard if coming is None else coming.arrived()
+    return da.to(a.dtype), dc.to(c.dtype), dscale, dbias
+
+
+@_backward.register_fake
+def _(*tensors: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    a, c, scale = tensors[6:9]
+    empty = torch.empty_like
+    return empty(a), empty(c), empty(scale), empty(scale)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    save(ctx, inputs, output[:2])
+
+
+def _differentiate(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
+    sums, inputs = restore(ctx)
+    da, dc, dscale, dbias = torch.ops.mien_kernels.ring_backward(*gradients, *sums, *inputs)
+    return da, dc, dscale, None if inputs[3] is None else dbias, *[None] * (len(inputs) - 4)
+
+
+_forward.register_autograd(_differentiate, setup_context=_save)
+
+
+def _unpack(rest: Any) -> tuple[Masks, _Lists, bool, str, dist.ProcessGroup]:
+    *packed, rows, columns, both, backend, name = rest
+    return Masks.unpack(packed), _Lists(rows, columns), both, backend, _resolve_process_group(name)
+
+
+def _add(totals: tuple[Tensor, ...], more: tuple[Tensor, ...]) -> None:
+    for total, part in zip(totals, more, strict=True):
+        total += part
 
 
 class _Part(NamedTuple):

@@ -101,6 +101,30 @@ def gradients(module):
     return {name: parameter.grad.clone() for name, parameter in module.named_parameters()}
 
 
+def compiled_and_eager(rank, count, exchange, backend):
+    """Loss and gradients through `torch.compile`, in one graph, and without."""
+    rows, found = slice(rank * count, (rank + 1) * count), []
+    image, text, key = (part[rows] for part in batch())
+
+    def loss(a, b, scale):
+        return symmetric_contrast(
+            a,
+            b,
+            scale,
+            tags=Tags.any(key),
+            process_group=dist.group.WORLD,
+            exchange=exchange,
+            backend=backend,
+        )
+
+    for function in (torch.compile(loss, fullgraph=True, backend="aot_eager"), loss):
+        leaves = [F.normalize(x[:, :5], dim=1).requires_grad_() for x in (image, text)]
+        leaves.append(torch.tensor(7.0, dtype=torch.float64, requires_grad=True))
+        value = function(*leaves)
+        found.append([value.detach(), *torch.autograd.grad(value, leaves)])
+    return found
+
+
 def work(rank: int, world: int, folder: str, exchange: str, backend: str) -> None:
     """Write losses and averaged gradients of every case to <folder>/<rank>.pt."""
     torch.set_num_threads(1)
@@ -131,6 +155,8 @@ def work(rank: int, world: int, folder: str, exchange: str, backend: str) -> Non
         mean = loss.detach().clone()
         dist.all_reduce(mean)
         results[f"open_clip {kind}"] = {"loss": mean / world, **gradients(towers)}
+    if world == 2:
+        results["compiled"] = compiled_and_eager(rank, count, exchange, backend)
     half = torch.full((2, 3), rank + 1.0, dtype=torch.bfloat16)
     results["gathered"] = {
         "half": gather_rows(half, dist.group.WORLD),

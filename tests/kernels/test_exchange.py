@@ -47,6 +47,12 @@ def test_open_clip_gives_the_same_loss_and_gradients(ranks, kind):
             torch.testing.assert_close(value, theirs[name], rtol=1e-9, atol=1e-12)
 
 
+def test_torch_compile_makes_one_graph_of_it(ranks):
+    for rank in ranks if len(ranks) == 2 else []:
+        for one, other in zip(*rank["compiled"], strict=True):
+            torch.testing.assert_close(one, other)
+
+
 def test_gather_rows_keeps_rank_order_and_type(ranks):
     world = len(ranks)
     for rank in ranks:
