@@ -13,7 +13,7 @@ TRAIN_IMAGES ?= 6000
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces reproduce-ablation reproduce-wild reproduce-ranks reproduce-backends bench-kernels clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels reproduce-ablation reproduce-wild reproduce-ranks reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -55,7 +55,7 @@ check: setup  ## Style, types, shell scripts
 test: setup  ## The test suite, on a CPU
 	$(BIN)/python -m pytest
 
-bench: bench-step bench-stream bench-faces  ## Every benchmark, one after another
+bench: bench-step bench-stream bench-faces bench-kernels  ## Every benchmark, one after another
 
 bench-step: data  ## A training step against a bare loop and against open_clip's loss
 	$(BIN)/python -m mien.engine.bench
@@ -65,6 +65,11 @@ bench-stream: setup  ## The stream against decoding alone and against webdataset
 
 bench-faces: setup  ## Milliseconds per rendered face
 	$(BIN)/python -m mien.faces.bench
+
+bench-kernels: setup  ## Time, memory and error of the kernels, against open_clip and plain autograd
+	$(BIN)/python kernels/benchmarks/contrast.py
+	$(BIN)/python kernels/benchmarks/mine.py
+	$(BIN)/python kernels/benchmarks/group_patches.py
 
 reproduce-ablation: data  ## Five variants, three seeds each, STEPS steps: the table of the README
 	$(BIN)/python -m mien.reproduce ablation --data $(DATA) --set engine.max_steps=$(STEPS)
