@@ -30,6 +30,7 @@ class Session:
         resume: as `--resume`.
         environment: variables on top of this process's.
         poison: steps (done before) whose loss is not a number.
+        hang: step (done before) that never ends.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Session:
         resume: bool = False,
         environment: Mapping[str, str] | None = None,
         poison: Iterable[int] = (),
+        hang: int | None = None,
     ) -> None:
         self.log = log
-        arguments = (list(overrides), str(log), resume, dict(environment or {}), tuple(poison))
+        arguments = (list(overrides), str(log), resume, dict(environment or {}), tuple(poison), hang)
         self._process = _context.Process(target=_work, args=arguments)
         self._process.start()
 
@@ -88,6 +90,7 @@ def ranks(
     *,
     resume: bool = False,
     poison: Mapping[int, Iterable[int]] | None = None,
+    hang: Mapping[int, int] | None = None,
 ) -> list[Session]:
     """Start `world` ranks as torchrun would: one job, one address."""
     with socket.socket() as probe:
@@ -105,13 +108,19 @@ def ranks(
             resume=resume,
             environment=(common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) if world > 1 else {},
             poison=poison.get(rank, ()),
+            hang=(hang or {}).get(rank),
         )
         for rank in range(world)
     ]
 
 
 def _work(
-    overrides: list[str], log: str, resume: bool, environment: dict[str, str], poison: tuple[int, ...]
+    overrides: list[str],
+    log: str,
+    resume: bool,
+    environment: dict[str, str],
+    poison: tuple[int, ...],
+    hang: int | None,
 ) -> None:
     os.setsid()
     multiprocessing.set_start_method("fork", force=True)  # for loaders, as in a process started by a person
@@ -124,8 +133,8 @@ def _work(
     from mien import engine, recipe
     from mien.errors import MienError
 
-    if poison:
-        _poison(set(poison))
+    if poison or hang is not None:
+        _spoil(set(poison), hang)
     try:
         engine.run(recipe.load("emocapclip/tiny", overrides), resume=resume)
     except MienError as error:
@@ -133,13 +142,20 @@ def _work(
         sys.exit(2)
 
 
-def _poison(steps: set[int]) -> None:
+def _spoil(poison: set[int], hang: int | None) -> None:
     from mien.systems.emocapclip.module import EmoCapModule
 
     healthy = EmoCapModule.loss
 
     def loss(self, batch, step):
+        if step == hang and self.training:
+            wait_for_ever()
         total, logs = healthy(self, batch, step)
-        return (total * float("nan") if step in steps and self.training else total), logs
+        return (total * float("nan") if step in poison and self.training else total), logs
 
     EmoCapModule.loss = loss
+
+
+def wait_for_ever() -> None:
+    while True:
+        time.sleep(1)

@@ -18,6 +18,7 @@ from mien.engine.samples import SampleLog
 from mien.engine.signals import StopSignals
 from mien.engine.tracking import Tracker
 from mien.engine.validation import Validation
+from mien.engine.watchdog import Watchdog
 from mien.systems.base import SystemModule
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Conductor(Callback):
         self._micro = 0
         self.reporter = Reporter(recipe.name, start, self.engine.max_steps, self.first)
         self.tracker = Tracker(folder, recipe, start) if self.first else None
+        stacks = folder.path / f"stacks-rank{agreement.rank}.txt"
+        self.watchdog = Watchdog(self.engine.hang_s, stacks, signals)
         self.samples: SampleLog | None = None
         if recipe.data.log_samples:
             file = folder.path / f"samples-rank{agreement.rank}.csv"
@@ -107,6 +110,7 @@ class Conductor(Callback):
             else:  # another number of ranks: no generator fits, so begin new ones that depend on the step
                 rng.seed(self.recipe.seed, rank=rank, step=self.step)
             optim.refresh(trainer.lr_scheduler_configs[0].scheduler)
+        self.watchdog.beat()
         self.speed.mark()
 
     # --- a step
@@ -140,6 +144,7 @@ class Conductor(Callback):
         if self.ema is not None and not self.module.skipped:
             self.ema.update()
         self.speed.step()
+        self.watchdog.beat()
         self.reporter.step(self.step)
         last = self.step >= self.engine.max_steps
         stop = self.module.stop_signal
@@ -151,6 +156,7 @@ class Conductor(Callback):
             found = self.validation.run(self.module, self.ema, self.step)
             row |= {f"val/{name}": value for name, value in found.items()}
             improved = self._improves(found)
+            self.watchdog.beat()
         if row:
             self._log(row)
         if last or stop or improved or self._due(self.engine.checkpoint_every):
@@ -215,6 +221,7 @@ class Conductor(Callback):
                 if best:
                     store.mark_best(self.step)
                 store.prune(self.engine.keep_last)
+            self.watchdog.beat()
         self.speed.mark()
 
     def on_save_checkpoint(
@@ -234,7 +241,8 @@ class Conductor(Callback):
         }
 
     def close(self, exit_code: int) -> None:
-        """End the loaders, and leave the terminal and the tracker in order."""
+        """End the watch and the loaders, and leave the terminal and the tracker in order."""
+        self.watchdog.close()
         self.stream.close()
         self.validation = None
         self.reporter.close()

@@ -110,6 +110,10 @@ class EngineConfig(Config):
     grace_s: float = Field(default=120.0, gt=0)
     """Seconds from a stop signal to a finished save; a run that takes longer is ended as it is."""
 
+    hang_s: float | None = Field(default=1800.0, gt=0)
+    """Seconds without a step, a validation or a checkpoint after which a run is ended, with the stacks of all
+    ranks in `stacks-rank<r>.txt`; null never ends it."""
+
     @field_validator("precision", mode="before")
     @classmethod
     def _bits(cls, value: object) -> object:

@@ -37,6 +37,7 @@ FREE = (
     "engine.best",
     "engine.signals",
     "engine.grace_s",
+    "engine.hang_s",
 )
 """Keys (with all below them) that a continued run may change: they do not alter what a step learns."""
 

@@ -5,6 +5,7 @@
     run.json           id, recipe hash, tracker id, code version, sessions, state
     metrics.csv        one row a log step
     samples-rank<r>.csv, quarantine.jsonl, nonfinite.jsonl
+    stacks-rank<r>.txt where each thread stood, if the run stood still (`engine.hang_s`)
     checkpoints/       see `mien.engine.checkpoint`
 """
 
