@@ -163,6 +163,26 @@ def export(
     print(file)
 
 
+@app.command(epilog="Example: mien runs checkpoints --state running")
+def runs(
+    root: Annotated[Path, typer.Argument(help="Folder below which runs lie.")] = Path("checkpoints"),
+    state: Annotated[
+        str | None,
+        typer.Option(help="Only new, running, finished, stopped, failed or killed ones.", show_default=False),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Also write the list to this file.", show_default=False)
+    ] = None,
+) -> None:
+    """List runs, the newest first: state, step, newest checkpoint, metric, size, folder."""
+    from mien.engine.runs import find, print_runs, write_json
+
+    found = [run for run in find(root) if state in (None, run.state)]
+    print_runs(found)
+    if json is not None:
+        write_json(found, json)
+
+
 @app.command(epilog="Example: mien doctor")
 def doctor() -> None:
     """Say what this machine has, what is missing and how to get it; exit code 2 if mien cannot run."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -150,7 +151,9 @@ class RunFolder:
 
     def begin_session(self) -> None:
         """Note that a process starts to work on the run."""
-        sessions = [*self.info["sessions"], {"start": time.time()}]
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "born": process_birth(os.getpid())}
+        job = {"job": os.environ["SLURM_JOB_ID"]} if "SLURM_JOB_ID" in os.environ else {}
+        sessions = [*self.info["sessions"], {"start": time.time(), **who, **job}]
         self.update(sessions=sessions, state="running", code_version=code_version())
 
     def end_session(self, state: str) -> None:
@@ -207,6 +210,18 @@ def truncate_lines(path: Path, keep: Callable[[str], bool], header: bool = True)
     if dropped:
         write_atomic(path, "".join(f"{line}\n" for line in kept))
     return dropped
+
+
+def process_birth(pid: int) -> int | None:
+    """Start of a process in clock ticks since boot, which tells it from a later one of that number.
+
+    None if it is gone, or this is no Linux.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return int(text.rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def code_version() -> str:
