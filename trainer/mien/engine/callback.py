@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -9,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from mien import optim
 from mien.engine import rng
 from mien.engine.agree import Agreement
+from mien.engine.checkpoint import Saving, StoreIO
 from mien.engine.ema import Ema
 from mien.engine.guard import Guard
 from mien.engine.meters import FlopMeter, Speed, TimedStream, peak_flops
@@ -19,10 +22,13 @@ from mien.engine.signals import StopSignals
 from mien.engine.tracking import Tracker
 from mien.engine.validation import Validation
 from mien.engine.watchdog import Watchdog
+from mien.errors import RunError
 from mien.systems.base import SystemModule
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
+
+log = logging.getLogger("mien.engine")
 
 
 class Conductor(Callback):
@@ -62,6 +68,8 @@ class Conductor(Callback):
         self.step = start
         self.saved_step = start
         self.stopped_by = 0
+        self._save_s = 0.0
+        self._io: StoreIO | None = None
         self.best: float | None = None
         self._restored: dict[str, Any] | None = None
         self._flops: float | None = None
@@ -110,6 +118,7 @@ class Conductor(Callback):
             else:  # another number of ranks: no generator fits, so begin new ones that depend on the step
                 rng.seed(self.recipe.seed, rank=rank, step=self.step)
             optim.refresh(trainer.lr_scheduler_configs[0].scheduler)
+        self._io = _store_io(trainer)
         self.watchdog.beat()
         self.speed.mark()
 
@@ -145,6 +154,7 @@ class Conductor(Callback):
             self.ema.update()
         self.speed.step()
         self.watchdog.beat()
+        _store_io(trainer).check()
         self.reporter.step(self.step)
         last = self.step >= self.engine.max_steps
         stop = self.module.stop_signal
@@ -160,7 +170,7 @@ class Conductor(Callback):
         if row:
             self._log(row)
         if last or stop or improved or self._due(self.engine.checkpoint_every):
-            self.save(trainer, best=improved)
+            self.save(trainer, best=improved, leaving=bool(last or stop))
         if stop and not last:
             self.stopped_by = stop
             trainer.should_stop = True
@@ -178,6 +188,8 @@ class Conductor(Callback):
         row["train/lr"] = self._last_rate(trainer)
         row["train/skipped"] = float(self.guard.skips)
         row |= self.speed.row()
+        if self._save_s:
+            row["perf/save_s"], self._save_s = self._save_s, 0.0
         row["perf/goodput"] = self.speed.productive_s / max(self.folder.wall_seconds(), 1e-9)
         peak = peak_flops(self.module.device, self.engine.precision)
         if self._flops and peak and "perf/step_s" in row:
@@ -208,20 +220,22 @@ class Conductor(Callback):
 
     # --- checkpoints
 
-    def save(self, trainer: Trainer, *, best: bool = False) -> None:
-        """Write a checkpoint of this step; on all ranks at once."""
+    def save(self, trainer: Trainer, *, best: bool = False, leaving: bool = False) -> None:
+        """Save a checkpoint of this step; on all ranks at once. `leaving` waits until it is on disk."""
         if self.samples is not None:
             self.samples.flush()
         if self.saved_step != self.step:
+            began = time.perf_counter()
             facts = {"consumed": self.step * self.engine.global_batch, "recipe_hash": self.recipe.hash}
-            store = self.folder.store
-            trainer.save_checkpoint(store.path(self.step), weights_only=False, storage_options=facts)
+            how = Saving(facts, self.engine.keep_last, best)
+            trainer.save_checkpoint(
+                self.folder.store.path(self.step), weights_only=False, storage_options=how
+            )
             self.saved_step = self.step
-            if self.first:
-                if best:
-                    store.mark_best(self.step)
-                store.prune(self.engine.keep_last)
+            self._save_s += time.perf_counter() - began
             self.watchdog.beat()
+        if leaving:
+            _store_io(trainer).wait()
         self.speed.mark()
 
     def on_save_checkpoint(
@@ -241,8 +255,13 @@ class Conductor(Callback):
         }
 
     def close(self, exit_code: int) -> None:
-        """End the watch and the loaders, and leave the terminal and the tracker in order."""
+        """End the watch and the loaders, and leave disk, terminal and tracker in order."""
         self.watchdog.close()
+        if self._io is not None:
+            try:
+                self._io.wait()
+            except RunError as error:  # the run is leaving already, and for a reason of its own
+                log.error("%s", error)
         self.stream.close()
         self.validation = None
         self.reporter.close()
@@ -250,3 +269,9 @@ class Conductor(Callback):
             self.samples.flush()
         if self.tracker is not None:
             self.tracker.close(exit_code)
+
+
+def _store_io(trainer: Trainer) -> StoreIO:
+    io = trainer.strategy.checkpoint_io
+    assert isinstance(io, StoreIO)
+    return io

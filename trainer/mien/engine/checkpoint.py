@@ -28,6 +28,7 @@ from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
 import mien
+from mien.engine.background import BackgroundWriter
 from mien.engine.rundir import write_atomic
 from mien.errors import RunError
 
@@ -152,10 +153,10 @@ class CheckpointStore:
         """
         final = self.path(step)
         aside = final.with_suffix(".tmp")
-        self.root.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(aside, ignore_errors=True)
-        self._check_room(state)
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(aside, ignore_errors=True)
+            self._check_room(state)
             aside.mkdir()
             with (aside / "state.pt").open("wb") as file:
                 torch.save(state, file)
@@ -217,17 +218,75 @@ class CheckpointStore:
             )
 
 
+@dataclass(frozen=True)
+class Saving:
+    """How a checkpoint is to be saved: what `trainer.save_checkpoint` hands to `StoreIO`.
+
+    Attributes:
+        facts: more entries for the manifest.
+        keep: how many checkpoints stay.
+        best: whether it is the best one so far.
+    """
+
+    facts: dict[str, Any]
+    keep: int
+    best: bool = False
+
+
 class StoreIO(CheckpointIO):
-    """Lightning's door to the store: `trainer.save_checkpoint(store.path(step))` and `fit(ckpt_path=...)`."""
+    """Lightning's door to the store: `trainer.save_checkpoint(store.path(step))` and `fit(ckpt_path=...)`.
+
+    Args:
+        background: write beside the loop; see `mien.engine.background`.
+    """
+
+    def __init__(self, background: bool = False) -> None:
+        self.writer = BackgroundWriter() if background else None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write atomically: `path` as the store names it, `storage_options` for the manifest."""
+        """Write atomically, then delete what is too old.
+
+        Args:
+            checkpoint: the state.
+            path: folder as the store names it.
+            storage_options: a `Saving`.
+        """
         folder = Path(path)
         match = _STEP.fullmatch(folder.name)
         assert match is not None, folder
-        CheckpointStore(folder.parent).write(checkpoint, int(match[1]), storage_options or {})
+        assert isinstance(storage_options, Saving)
+        step, how, store = int(match[1]), storage_options, CheckpointStore(folder.parent)
+
+        def write(state: dict[str, Any]) -> None:
+            store.write(state, step, how.facts)
+            if how.best:
+                store.mark_best(step)
+            store.prune(how.keep)
+
+        if self.writer is None:
+            write(checkpoint)
+        else:
+            self.writer.submit(checkpoint, write)
+
+    def check(self) -> None:
+        """Whether all is well so far.
+
+        Raises:
+            RunError: if something saved could not be written.
+        """
+        if self.writer is not None:
+            self.writer.check()
+
+    def wait(self) -> None:
+        """Until what was saved is on disk.
+
+        Raises:
+            RunError: if it could not be written.
+        """
+        if self.writer is not None:
+            self.writer.wait()
 
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None

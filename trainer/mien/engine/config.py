@@ -100,6 +100,8 @@ class EngineConfig(Config):
     """Samples a validation batch, over all ranks; None takes those of a micro batch of all ranks."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps between checkpoints; one more is written at the end and one on a stop signal."""
+    checkpoint_async: bool = True
+    """Write checkpoints beside the loop, which then waits only for a copy in host memory."""
     keep_last: int = Field(default=2, ge=2)
     """How many checkpoints to keep; at least two, so that a damaged one has a predecessor."""
     best: BestConfig | None = None

@@ -33,6 +33,7 @@ FREE = (
     "engine.val_every",
     "engine.val_batch",
     "engine.checkpoint_every",
+    "engine.checkpoint_async",
     "engine.keep_last",
     "engine.best",
     "engine.signals",

@@ -106,7 +106,7 @@ def make(engine: EngineConfig, shape: Shape) -> Trainer:
     strategy: Strategy | str = "auto"
     if shape.world > 1 or engine.strategy == "ddp":
         strategy = LocalDDP(gradient_as_bucket_view=True)
-    plugins: list[Any] = [StoreIO(), _environment(shape)]
+    plugins: list[Any] = [StoreIO(engine.checkpoint_async), _environment(shape)]
     return Trainer(
         accelerator=shape.accelerator,
         devices=shape.devices,
