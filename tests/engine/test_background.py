@@ -18,12 +18,8 @@ from .runs import differences, metrics, only_run, overrides, state
 
 def tree(value: float) -> dict:
     weight = torch.full((3, 2), value)
-    own = {
-        "rng": [torch.tensor([1, 2], dtype=torch.uint8)],
-        "step": 4,
-        "pair": (weight, "text"),
-        "none": None,
-    }
+    generators = [torch.tensor([1, 2], dtype=torch.uint8)]
+    own = {"rng": generators, "step": 4, "pair": (weight, "text"), "none": None}
     return {"state_dict": {"w": weight, "view": weight[1:].T}, "mien": own}
 
 

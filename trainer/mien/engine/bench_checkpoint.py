@@ -75,7 +75,7 @@ def ways(folder: Path) -> dict[str, Save]:
 def measure(
     save: Save, state: dict[str, Any], number: int, work: Tensor, usual: float
 ) -> tuple[float, float, float]:
-    """Seconds blocked, seconds that the steps until it is on disk took more than usual, and seconds to disk."""
+    """Seconds blocked, seconds that steps took more than usual until it was on disk, and seconds to disk."""
     began = time.perf_counter()
     done = save(state, number)
     blocked, more = time.perf_counter() - began, 0.0
