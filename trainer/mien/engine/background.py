@@ -7,8 +7,8 @@ interpreter to the loop.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -51,13 +51,14 @@ class HostCopy:
 class BackgroundWriter:
     """Runs one write at a time in a thread of its own; its error is raised by the next call.
 
-    A write holds the buffers of the copy, so a second one waits for the first.
+    A write holds the buffers of the copy, so a second one waits for the first. An interpreter that ends waits
+    for it too.
     """
 
     def __init__(self) -> None:
         self.copy = HostCopy()
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
+        self._under_way: Future[None] | None = None
 
     def submit(self, state: Any, write: Callable[[Any], None]) -> None:
         """Copy the state and call `write` with the copy, later.
@@ -66,10 +67,7 @@ class BackgroundWriter:
             RunError: of the write before.
         """
         self.wait()
-        copied = self.copy(state)
-        # not a daemon: an interpreter that ends waits for it
-        self._thread = threading.Thread(target=self._run, args=(copied, write), name="checkpoint-writer")
-        self._thread.start()
+        self._under_way = self._thread.submit(write, self.copy(state))
 
     def wait(self) -> None:
         """Until the write under way has ended.
@@ -77,15 +75,14 @@ class BackgroundWriter:
         Raises:
             RunError: if it failed.
         """
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-        self.check()
+        done, self._under_way = self._under_way, None
+        if done is not None:
+            done.result()
 
     @property
     def busy(self) -> bool:
         """Whether a write is under way."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._under_way is not None and not self._under_way.done()
 
     def check(self) -> None:
         """Without waiting.
@@ -93,12 +90,5 @@ class BackgroundWriter:
         Raises:
             RunError: if a write has failed.
         """
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-    def _run(self, state: Any, write: Callable[[Any], None]) -> None:
-        try:
-            write(state)
-        except BaseException as error:  # noqa: BLE001  (handed to the loop, which raises it)
-            self._error = error
+        if not self.busy:
+            self.wait()

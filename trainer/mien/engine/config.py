@@ -158,12 +158,16 @@ class EngineConfig(Config):
 
 
 class TrackingConfig(Config):
-    """Weights & Biases; `metrics.csv` in the run folder is written whatever stands here."""
+    """Weights & Biases, TensorBoard, MLflow; `metrics.csv` in the run folder is written in any case."""
 
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
     """`auto` is online with an API key and offline without one; offline opens no connection."""
+    tensorboard: bool = False
+    """Also write TensorBoard's event files to `tensorboard` in the run folder."""
+    mlflow: str | None = Field(default=None, min_length=1)
+    """Also send rows to this MLflow server (`http://...`) or database (`sqlite:///FILE`)."""
     project: str = "mien"
-    """Project that receives the run."""
+    """Project that receives the run; at MLflow the experiment."""
     entity: str | None = None
     """Team or user; None takes the key's default."""
     group: str | None = None

@@ -1,4 +1,4 @@
-"""Where log rows go: `metrics.csv`, which is the truth, and Weights & Biases, which may fail without harm."""
+"""Where log rows go: `metrics.csv`, which is the truth, and trackers, which may fail without harm."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mien.engine.rundir import RunFolder, truncate_lines, write_atomic
+from mien.engine.trackers import open_sinks
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
@@ -75,6 +76,7 @@ class Tracker:
     def __init__(self, folder: RunFolder, recipe: Recipe, step: int) -> None:
         self.file = MetricsFile(folder.path / "metrics.csv")
         self.file.rewind(step)
+        self._sinks = open_sinks(folder, recipe, step)
         self._wandb = _open_wandb(folder, recipe)
         if self._wandb is not None and (row := self.file.last()):
             with _harmless("log"):  # the signal that ended the last session may have kept its last row back
@@ -83,12 +85,16 @@ class Tracker:
     def log(self, step: int, row: Mapping[str, float]) -> None:
         """Write one row."""
         self.file.append(step, row)
+        for sink in self._sinks:
+            sink.log(step, row)
         if self._wandb is not None:
             with _harmless("log"):
                 self._wandb.log({"step": step, **row})
 
     def close(self, exit_code: int) -> None:
         """Finish the tracker's session; the run itself can be continued."""
+        for sink in self._sinks:
+            sink.close(exit_code)
         if self._wandb is not None:
             with _harmless("finish"):
                 self._wandb.finish(exit_code=exit_code)

@@ -1,0 +1,108 @@
+"""TensorBoard's files and MLflow's database, and what a tracker that is away costs: nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mien import recipe as recipes
+from mien.engine import trackers
+from mien.engine.rundir import RunFolder
+from mien.engine.trackers import Patient, open_sinks
+from mien.errors import RunError
+
+from .processes import Session
+from .runs import last_step, metrics, only_run, overrides
+
+
+def scalars(run: RunFolder, name: str) -> dict[int, float]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.path / "tensorboard"))
+    events.Reload()
+    return {event.step: event.value for event in events.Scalars(name)}
+
+
+def test_both_have_every_row_of_a_run_that_was_stopped_and_went_on(
+    sets: dict[str, Path], tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    keys = overrides(
+        sets, tmp_path, "tracking.tensorboard=true", f"tracking.mlflow={uri}", "tracking.project=faces"
+    )
+    first = Session([*keys, "engine.max_steps=8"], tmp_path / "one.log")
+    assert first.wait() == 0, first.said()
+    again = Session([*keys, "engine.max_steps=14"], tmp_path / "two.log", resume=True)
+    assert again.wait() == 0, again.said()
+    run = only_run(tmp_path)
+    rows = {int(row["step"]): row["train/loss"] for row in metrics(run)}
+    assert list(rows) == list(range(1, 15))
+    assert scalars(run, "train/loss") == pytest.approx(rows, rel=1e-6)
+
+    client = MlflowClient(tracking_uri=uri)
+    (found,) = client.search_runs([client.get_experiment_by_name("faces").experiment_id])
+    assert found.info.run_id == run.info["mlflow_id"]
+    assert found.info.status == "FINISHED"
+    assert found.data.params["engine.global_batch"] == "16"
+    history = client.get_metric_history(found.info.run_id, "train/loss")
+    assert {metric.step: metric.value for metric in history} == pytest.approx(rows, rel=1e-6)
+
+
+def test_a_server_that_is_away_does_not_hold_up_training(sets: dict[str, Path], tmp_path: Path) -> None:
+    keys = overrides(sets, tmp_path, "tracking.mlflow=http://127.0.0.1:9", "engine.max_steps=9")
+    session = Session(keys, tmp_path / "away.log", environment={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"})
+    session.until(lambda: last_step(tmp_path) == 9)
+    assert session.wait() == 0, session.said()
+    assert "MLflow" in session.said()
+    assert len(metrics(only_run(tmp_path))) == 9
+
+
+def test_a_tracker_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    monkeypatch.setattr(trackers, "CLOSE_S", 0.2)
+    hang = threading.Event()
+
+    class Stuck:
+        def log(self, step, row):
+            hang.wait(30)
+
+        def close(self, exit_code):
+            raise AssertionError("never reached")
+
+    patient, start = Patient("Stuck", Stuck), time.monotonic()
+    for step in range(trackers._WAITING + 3):
+        patient.log(step, {"loss": 1.0})
+    patient.close(0)
+    assert time.monotonic() - start < 10
+    assert patient.faults >= 1
+    assert "Stuck" in caplog.text
+    hang.set()
+
+
+def test_the_first_fault_is_said_and_all_are_counted(caplog) -> None:
+    class Broken:
+        def log(self, step, row):
+            raise ConnectionError("no route")
+
+        def close(self, exit_code):
+            raise ConnectionError("no route")
+
+    patient = Patient("Broken", Broken)
+    for step in range(5):
+        patient.log(step, {})
+    patient.close(0)
+    assert patient.faults == 6
+    assert caplog.text.count("no route") == 1
+
+
+def test_a_package_that_is_missing_is_said_before_training(
+    sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    recipe = recipes.load("emocapclip/tiny", overrides(sets, tmp_path, "tracking.tensorboard=true"))
+    with pytest.raises(RunError, match=r"tensorboard is not installed.*mien\[trackers\]"):
+        open_sinks(RunFolder.create(recipe), recipe, 0)
