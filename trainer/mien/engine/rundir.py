@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,6 +28,9 @@ from mien.errors import RunError
 if TYPE_CHECKING:
     from mien.engine.checkpoint import Checkpoint, CheckpointStore
     from mien.recipe import Recipe
+
+
+_editing = threading.RLock()  # a tracker's thread notes its id while the loop notes the end of a session
 
 
 class RunFolder:
@@ -139,7 +143,8 @@ class RunFolder:
 
     def update(self, **changes: Any) -> None:
         """Change keys of `run.json`, atomically."""
-        self._write(self.info | changes)
+        with _editing:
+            self._write(self.info | changes)
 
     def freeze(self, recipe: Recipe) -> None:
         """Replace the frozen recipe by the one that the run is continued with, atomically."""
@@ -153,14 +158,16 @@ class RunFolder:
         """Note that a process starts to work on the run."""
         who = {"host": socket.gethostname(), "pid": os.getpid(), "born": process_birth(os.getpid())}
         job = {"job": os.environ["SLURM_JOB_ID"]} if "SLURM_JOB_ID" in os.environ else {}
-        sessions = [*self.info["sessions"], {"start": time.time(), **who, **job}]
-        self.update(sessions=sessions, state="running", code_version=code_version())
+        with _editing:
+            sessions = [*self.info["sessions"], {"start": time.time(), **who, **job}]
+            self.update(sessions=sessions, state="running", code_version=code_version())
 
     def end_session(self, state: str) -> None:
         """Note that the process leaves the run, and in which state: `finished`, `stopped` or `failed`."""
-        sessions = self.info["sessions"]
-        sessions[-1]["end"] = time.time()
-        self.update(sessions=sessions, state=state)
+        with _editing:
+            sessions = self.info["sessions"]
+            sessions[-1]["end"] = time.time()
+            self.update(sessions=sessions, state=state)
 
     def wall_seconds(self) -> float:
         """Seconds since the run began, without the pauses after an orderly stop.

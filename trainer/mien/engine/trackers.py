@@ -1,4 +1,4 @@
-"""TensorBoard and MLflow beside W&B: rows go to a thread, so that a slow or absent server holds up no step."""
+"""TensorBoard and MLflow beside W&B: rows go to a thread, so a slow or absent server holds up no step."""
 
 from __future__ import annotations
 
