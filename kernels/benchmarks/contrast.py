@@ -6,6 +6,7 @@ fp32 on a CPU, bf16 on a GPU. Example: python kernels/benchmarks/contrast.py --s
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Sequence
 
 import harness
@@ -18,7 +19,8 @@ from mien_kernels import symmetric_contrast
 
 SCALE = 50.0
 CUDA = torch.cuda.is_available()
-WAYS = ("open_clip", "autograd", "dense", "chunked", *(("triton",) if CUDA else ()))
+FUSED = CUDA or os.environ.get("TRITON_INTERPRET") == "1"
+WAYS = ("open_clip", "autograd", "dense", "chunked", *(("triton",) if FUSED else ()))
 if CUDA and importlib.util.find_spec("inf_cl"):
     WAYS = (*WAYS, "inf_cl")
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import harness
@@ -15,7 +16,8 @@ from torch.nn import functional as F
 from mien_kernels import group_patches
 
 CUDA = torch.cuda.is_available()
-WAYS = ("dense", "chunked", *(("triton",) if CUDA else ()))
+FUSED = CUDA or os.environ.get("TRITON_INTERPRET") == "1"
+WAYS = ("dense", "chunked", *(("triton",) if FUSED else ()))
 SENTENCES, PATCHES = 4, 49
 
 

@@ -5,6 +5,7 @@ fp32. Example: python kernels/benchmarks/mine.py --sizes 107134 --depths 512 --w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import harness
@@ -15,7 +16,8 @@ from torch.nn import functional as F
 from mien_kernels import Tags, mine
 
 CUDA = torch.cuda.is_available()
-WAYS = ("dense", "chunked", *(("triton",) if CUDA else ()))
+FUSED = CUDA or os.environ.get("TRITON_INTERPRET") == "1"
+WAYS = ("dense", "chunked", *(("triton",) if FUSED else ()))
 
 
 def build(way: str, size: int, depth: int) -> harness.Call:
