@@ -6,7 +6,6 @@ fp32 on a CPU, bf16 on a GPU. Example: python kernels/benchmarks/contrast.py --s
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable, Sequence
 
 import harness
@@ -16,10 +15,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien_kernels import symmetric_contrast
+from mien_kernels.backends import interpreted
 
 SCALE = 50.0
 CUDA = torch.cuda.is_available()
-FUSED = CUDA or os.environ.get("TRITON_INTERPRET") == "1"
+FUSED = CUDA or interpreted()
 WAYS = ("open_clip", "autograd", "dense", "chunked", *(("triton",) if FUSED else ()))
 if CUDA and importlib.util.find_spec("inf_cl"):
     WAYS = (*WAYS, "inf_cl")

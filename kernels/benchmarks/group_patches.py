@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import harness
@@ -14,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien_kernels import group_patches
+from mien_kernels.backends import interpreted
 
 CUDA = torch.cuda.is_available()
-FUSED = CUDA or os.environ.get("TRITON_INTERPRET") == "1"
+FUSED = CUDA or interpreted()
 WAYS = ("dense", "chunked", *(("triton",) if FUSED else ()))
 SENTENCES, PATCHES = 4, 49
 

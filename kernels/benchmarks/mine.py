@@ -5,7 +5,6 @@ fp32. Example: python kernels/benchmarks/mine.py --sizes 107134 --depths 512 --w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import harness
@@ -14,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien_kernels import Tags, mine
+from mien_kernels.backends import interpreted
 
 CUDA = torch.cuda.is_available()
-FUSED = CUDA or os.environ.get("TRITON_INTERPRET") == "1"
+FUSED = CUDA or interpreted()
 WAYS = ("dense", "chunked", *(("triton",) if FUSED else ()))
 
 

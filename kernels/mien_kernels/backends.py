@@ -9,14 +9,8 @@ from types import ModuleType
 
 import torch
 
-BACKENDS: dict[str, tuple[str, ...]] = {
-    "contrast": ("dense", "chunked", "triton"),
-    "mine": ("dense", "chunked", "triton"),
-    "group_patches": ("dense", "chunked", "triton"),
-}
-"""Op -> its back ends. All give the same numbers."""
-
-_ROOMS = {"contrast": "negatives"}  # what tiled back ends call the heart of an op
+BACKENDS = ("dense", "chunked", "triton")
+"""Of every op. All give the same numbers."""
 
 DENSE_PAIRS = 1 << 22
 """Up to so many pairs (2,048 x 2,048) ``auto`` takes whole matrices: they cost less than tiles do."""
@@ -33,34 +27,33 @@ def choose_backend(
     """Name of the back end that computes an op.
 
     Args:
-        op: ``contrast``, ``mine`` or ``group_patches``.
+        op: ``contrast``, ``mine`` or ``group_patches``; for the message.
         backend: a name, or ``auto``: ``dense`` up to ``DENSE_PAIRS`` pairs, beyond that ``triton`` on CUDA
             (where it is installed; not for fp64), else ``chunked``.
         device: of the tensors.
         dtype: of the tensors.
-        pairs: rows times candidates.
+        pairs: rows times candidates: the numbers of a whole matrix.
 
     Raises:
         ValueError: with the known names, if there is no such back end; if it cannot run on that device.
     """
-    known = BACKENDS[op]
     if backend == "auto":
         return "dense" if pairs <= DENSE_PAIRS else _tiled(torch.device(device), dtype)
-    if backend not in known:
-        raise ValueError(f"unknown back end {backend!r} for {op}: choose one of auto, {', '.join(known)}")
-    if backend == "triton" and torch.device(device).type != "cuda" and not _interpreted():
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown back end {backend!r} for {op}: choose one of auto, {', '.join(BACKENDS)}")
+    if backend == "triton" and torch.device(device).type != "cuda" and not interpreted():
         raise ValueError("back end 'triton' needs tensors on CUDA, or TRITON_INTERPRET=1 for tests")
     return backend
 
 
 def load_backend(op: str, backend: str) -> ModuleType:
-    """Module of a back end that ``choose_backend`` names."""
-    room = op if backend == "dense" else _ROOMS.get(op, op)
-    return importlib.import_module(f"{__package__}.{backend}.{room}")
+    """Module of an op in a back end that ``choose_backend`` names."""
+    return importlib.import_module(f"{__package__}.{backend}.{op}")
 
 
-def _interpreted() -> bool:
-    return os.environ.get("TRITON_INTERPRET") == "1"
+def interpreted() -> bool:
+    """Whether Triton was told to run its kernels in the interpreter, on any device."""
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "yes", "on", "y")
 
 
 def _tiled(device: torch.device, dtype: torch.dtype) -> str:

@@ -39,11 +39,11 @@ def row_losses(side: Side, negative: Tensor, z: Tensor, indices: Tensor, weights
     weights = weights.to(z.dtype)
     if side.form == "sigmoid":
         assert side.bias is not None
-        return negative + (weights * _softplus(-(z + side.bias))).sum(1)
+        return negative + (weights * softplus(-(z + side.bias))).sum(1)
     if side.form == "dec":
-        return (weights * _softplus(negative[:, None] - z)).sum(1)
+        return (weights * softplus(negative[:, None] - z)).sum(1)
     if side.form == "out" and z.shape[1] == 1:  # LSE - z without the difference of two large numbers
-        return weights[:, 0] * _softplus(negative - z[:, 0])
+        return weights[:, 0] * softplus(negative - z[:, 0])
     among = _among(z, indices)
     everyone = torch.logaddexp(negative, among)
     if side.form == "in":
@@ -59,6 +59,6 @@ def _among(z: Tensor, indices: Tensor) -> Tensor:
     return torch.where((indices >= 0) & ~same, z, VOID).logsumexp(1)
 
 
-def _softplus(x: Tensor) -> Tensor:
+def softplus(x: Tensor) -> Tensor:
     """log(1 + e^x), exact to rounding (torch's softplus is linear from 20 on)."""
     return torch.logaddexp(x, torch.zeros_like(x))

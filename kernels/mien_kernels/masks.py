@@ -26,9 +26,9 @@ class Masks:
     """Pairs (row, column) of R x K that take no part; indices count from the first row and column here."""
 
     row_live: Tensor | None = None
-    """bool [R]: other rows have no negatives and are not read."""
+    """bool [R]: other rows have no negatives."""
     column_live: Tensor | None = None
-    """bool [K]: other columns are no negatives and are not read."""
+    """bool [K]: other columns are no negatives."""
     row_keys: Tensor | None = None
     """int64 [R, T]: see ``Tags``."""
     column_keys: Tensor | None = None
@@ -59,13 +59,6 @@ class Masks:
         row_live, column_live, row_keys, column_keys, flat, skip, skip_t, diagonal = packed
         return cls(
             row_live, column_live, row_keys, column_keys, _rules(flat), skip, skip_t, diagonal
-        )  # fmt: skip
-
-    def transposed(self) -> Masks:
-        """The same pairs with rows and columns exchanged."""
-        return Masks(
-            self.column_live, self.row_live, self.column_keys, self.row_keys, self.rules, self.skip_t,
-            self.skip, None if self.diagonal is None else -self.diagonal,
         )  # fmt: skip
 
     def moved(self, rows: int, columns: int) -> Masks:

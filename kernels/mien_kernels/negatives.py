@@ -18,15 +18,14 @@ _TAIL = f"Tensor a, Tensor c, Tensor scale, Tensor? bias, {SCHEMA}, bool both, s
 @torch.library.custom_op("mien_kernels::negatives", mutates_args=(), schema=f"({_TAIL}) -> (Tensor, Tensor)")
 def _negatives(a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
     *packed, both, backend = rest
-    ops = load_backend("contrast", backend)
+    ops = load_backend("negatives", backend)
     return ops.forward(a, c, scale, bias, Masks.unpack(packed), both)
 
 
 @_negatives.register_fake
 def _(a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor]:
-    dtype = _exact(a, scale)
     columns = c.shape[0] if rest[-2] else 0
-    return a.new_empty(a.shape[0], dtype=dtype), a.new_empty(columns, dtype=dtype)
+    return scale.new_empty(a.shape[0]), scale.new_empty(columns)
 
 
 @torch.library.custom_op(
@@ -40,11 +39,11 @@ def _negatives_backward(
     scale: Tensor, bias: Tensor | None, *rest: Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     *packed, both, backend = rest
-    ops = load_backend("contrast", backend)
+    ops = load_backend("negatives", backend)
     da, dc, dscale, dbias = ops.backward(
         grad_row, grad_column, by_row, by_column, a, c, scale, bias, Masks.unpack(packed), both
     )
-    return da.to(a.dtype), dc.to(c.dtype), dscale.to(scale.dtype), dbias
+    return da.to(a.dtype), dc.to(c.dtype), dscale, dbias
 
 
 @_negatives_backward.register_fake
@@ -61,16 +60,13 @@ def negatives(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Sums over the negatives of each row [R] and, if ``both``, of each column [K] (else [0]).
 
-    a [R, D], c [K, D]: one floating dtype; scale: 0-d. Sums and results are fp32 (fp64 if an input is).
+    a [R, D], c [K, D]: one floating dtype, rows that are not live zero. scale: 0-d, and its dtype is that of
+    sums and results: fp32, or fp64 if an input is.
     With ``bias`` None: log-sum-exp of z = scale a c^T, ``masks.VOID`` where there is no negative. With a 0-d
     bias: the sum of log(1 + e^(z + bias)) over each row, 0 where there is none. Differentiable in a, c, scale
     and bias; saves a, c and the results only.
     """
     return torch.ops.mien_kernels.negatives(a, c, scale, bias, *masks.pack(), both, backend)
-
-
-def _exact(a: Tensor, scale: Tensor) -> torch.dtype:
-    return torch.float64 if torch.float64 in (a.dtype, scale.dtype) else torch.float32
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -82,7 +78,7 @@ def _backward(ctx: Any, grad_row: Tensor, grad_column: Tensor) -> tuple[Any, ...
     gradients = torch.ops.mien_kernels.negatives_backward(grad_row, grad_column, *sums, *inputs)
     da, dc, dscale, dbias = gradients
     none = [None] * (len(inputs) - 4)
-    return da, dc, dscale, None if inputs[3] is None else dbias.to(inputs[3].dtype), *none
+    return da, dc, dscale, None if inputs[3] is None else dbias, *none
 
 
 _negatives.register_autograd(_backward, setup_context=_save)

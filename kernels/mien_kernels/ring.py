@@ -98,7 +98,7 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     masks, lists, both, backend, group = _unpack(rest)
     view = _View(a, c, masks, lists, group)
-    ops = load_backend("contrast", backend)
+    ops = load_backend("negatives", backend)
     dots = a.new_zeros((len(a), 0) if lists.rows is None else lists.rows.shape, dtype=scale.dtype)
     by_row = dots.new_full((len(a),), 0.0 if bias is not None else VOID)
     wanted = 0 if lists.columns is None else lists.columns.shape[1]
@@ -144,7 +144,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     masks, lists, both, backend, group = _unpack(rest)
     view = _View(a, c, masks, lists, group)
-    ops = load_backend("contrast", backend)
+    ops = load_backend("negatives", backend)
     da = torch.zeros(a.shape, dtype=scale.dtype, device=a.device)
     dc = torch.zeros(c.shape, dtype=scale.dtype, device=c.device)
     dscale, dbias = torch.zeros_like(scale), torch.zeros_like(scale)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mien.engine.background import BackgroundWriter, HostCopy
-from mien.engine.checkpoint import CheckpointStore, Saving, StoreIO
+from mien.engine.checkpoint import CheckpointStore
+from mien.engine.store_io import Saving, StoreIO
 from mien.errors import RunError
 
 from .processes import Session

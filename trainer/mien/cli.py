@@ -177,7 +177,7 @@ def runs(
     """List runs, the newest first: state, step, newest checkpoint, metric, size, folder."""
     from mien.engine.runs import find, print_runs, write_json
 
-    found = [run for run in find(root) if state in (None, run.state)]
+    found = find(root, state)
     print_runs(found)
     if json is not None:
         write_json(found, json)

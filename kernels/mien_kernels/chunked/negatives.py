@@ -19,16 +19,15 @@ def forward(
     tile: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Sums of rows [R] and, if ``both``, of columns [K] (else [0]): see the op ``negatives``."""
-    exact = accumulation(a, scale)
     if bias is not None:
-        sums = torch.zeros(len(a), dtype=exact, device=a.device)
-        for part in _tiles(a, c, scale, masks, exact, tile):
+        sums = torch.zeros(len(a), dtype=scale.dtype, device=a.device)
+        for part in _tiles(a, c, scale, masks, tile):
             z = _without(part.z.add_(bias), part.masks, part.masks.skip)
             sums[part.rows] += torch.logaddexp(z, z.new_zeros(()), out=z).sum(1)
         return sums, sums.new_empty(0)
-    by_row = _Running(len(a), exact, a.device)
-    by_column = _Running(len(c) if both else 0, exact, a.device)
-    for part in _tiles(a, c, scale, masks, exact, tile):
+    by_row = _Running(len(a), scale.dtype, a.device)
+    by_column = _Running(len(c) if both else 0, scale.dtype, a.device)
+    for part in _tiles(a, c, scale, masks, tile):
         if both and masks.alike:
             _add_both(by_row, by_column, part)
         elif both:
@@ -43,16 +42,16 @@ def backward(
     grad_row: Tensor, grad_column: Tensor, by_row: Tensor, by_column: Tensor, a: Tensor, c: Tensor,
     scale: Tensor, bias: Tensor | None, masks: Masks, both: bool, tile: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Gradients of a, c, scale and bias, given those of the sums, in the accumulation dtype.
+    """Gradients of a, c, scale and bias, given those of the sums, in the dtype of the sums.
 
     The gradient of the logits is G_ij = u_i e^(z_ij - row_i) + v_j e^(z_ij - column_j), or u_i sigmoid(z_ij +
     bias) with a bias. It exists one tile at a time.
     """
-    exact = accumulation(a, scale)
+    exact = scale.dtype
     da, dc = (torch.zeros(x.shape, dtype=exact, device=x.device) for x in (a, c))
     dbias = torch.zeros((), dtype=exact, device=a.device)
     u, v = grad_row.to(exact), grad_column.to(exact)
-    for part in _tiles(a, c, scale, masks, exact, tile):
+    for part in _tiles(a, c, scale, masks, tile):
         rows, columns, z = part.rows, part.columns, part.z
         if bias is not None:
             g = _without(z.add_(bias), part.masks, part.masks.skip).sigmoid_().mul_(u[rows, None])
@@ -80,8 +79,9 @@ class _Tile(NamedTuple):
 
 
 def _tiles(
-    a: Tensor, c: Tensor, scale: Tensor, masks: Masks, exact: torch.dtype, tile: tuple[int, int] | None
+    a: Tensor, c: Tensor, scale: Tensor, masks: Masks, tile: tuple[int, int] | None
 ) -> Iterator[_Tile]:
+    exact = scale.dtype
     high, wide = tile or _tile_size(a)
     scratch = torch.empty(high * wide, dtype=exact, device=a.device)
     for top in range(0, len(a), high):
@@ -171,8 +171,3 @@ def _without(z: Tensor, masks: Masks, lists: Tensor | None, columns: bool = Fals
     if masks.diagonal is not None and -len(z) < masks.diagonal < z.shape[1]:
         z.diagonal(masks.diagonal).fill_(-torch.inf)
     return z
-
-
-def accumulation(a: Tensor, scale: Tensor) -> torch.dtype:
-    """Dtype of products and sums: fp32, fp64 if an input is."""
-    return torch.float64 if torch.float64 in (a.dtype, scale.dtype) else torch.float32

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..forms import positives
+from ..forms import positives, softplus
+from ..masks import listed
 from ..side import Side
 from .paired import paired_sum
 
@@ -35,24 +36,16 @@ def _row_sum(logits: Tensor, side: Side) -> Tensor:
     return losses.sum() if side.row_weight is None else (side.row_weight * losses).sum()
 
 
-def _members(indices: Tensor, logits: Tensor) -> Tensor:
-    """Bool R x K: pairs named by the lists ``indices`` (-1 is padding)."""
-    rows, columns = logits.shape
-    # one more column takes the padding
-    padded = torch.zeros(rows, columns + 1, dtype=torch.bool, device=logits.device)
-    return padded.scatter_(1, indices.masked_fill(indices < 0, columns), True)[:, :columns]
-
-
 def _left_out(logits: Tensor, positives: Tensor, side: Side) -> Tensor | None:
     """Bool, broadcasts to R x K: pairs outside the normaliser; None if there are none."""
     invalid = None if side.valid is None else ~side.valid[None, :]
     excluded = None if side.tags is None else side.tags[0].matches(side.tags[1])
     if side.ignore is not None:
-        listed = _members(side.ignore, logits)
-        excluded = listed if excluded is None else excluded | listed
+        ignored = listed(side.ignore, logits.shape[1])
+        excluded = ignored if excluded is None else excluded | ignored
     if excluded is None:
         return invalid
-    excluded = excluded & ~_members(positives, logits)
+    excluded = excluded & ~listed(positives, logits.shape[1])
     return excluded if invalid is None else excluded | invalid
 
 
@@ -76,44 +69,39 @@ def _logsumexp(logits: Tensor, left_out: Tensor | None) -> tuple[Tensor, Tensor 
     return logits.masked_fill(left_out & ~empty[:, None], -torch.inf).logsumexp(1), empty
 
 
-def _listed(logits: Tensor, indices: Tensor) -> Tensor:
+def _at(logits: Tensor, indices: Tensor) -> Tensor:
     return logits.gather(1, indices.clamp(min=0))
 
 
 def _out(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | None) -> Tensor:
     """l_i = sum_j Y_ij (LSE_i - z_ij): positives compete with each other. A row without positives gives 0."""
     normaliser, _ = _logsumexp(logits, left_out)
-    return weights.sum(1) * normaliser - (weights * _listed(logits, indices)).sum(1)
+    return weights.sum(1) * normaliser - (weights * _at(logits, indices)).sum(1)
 
 
 def _in(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | None) -> Tensor:
     """l_i = LSE_i - LSE+_i, MIL-NCE: one good positive is enough; the size of the weights does not matter."""
     normaliser, _ = _logsumexp(logits, left_out)
-    among, none = _logsumexp(logits, ~_members(indices, logits))
+    among, none = _logsumexp(logits, ~listed(indices, logits.shape[1]))
     assert none is not None
     return (normaliser - among).masked_fill(none, 0)
 
 
 def _dec(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | None) -> Tensor:
     """l_i = sum_j Y_ij log(1 + exp(LSE-_i - z_ij)): each positive against the negatives only."""
-    positive = _members(indices, logits)
+    positive = listed(indices, logits.shape[1])
     outside = positive if left_out is None else positive | left_out
     normaliser, empty = _logsumexp(logits, outside)
     assert empty is not None
-    return (weights * _softplus(normaliser[:, None] - _listed(logits, indices))).sum(1).masked_fill(empty, 0)
+    return (weights * softplus(normaliser[:, None] - _at(logits, indices))).sum(1).masked_fill(empty, 0)
 
 
 def _sigmoid(logits: Tensor, indices: Tensor, weights: Tensor, left_out: Tensor | None) -> Tensor:
     """l_i = sum_j Y_ij log(1 + exp(-z_ij)) + sum over negatives of log(1 + exp(z_ij)): each pair alone."""
-    outside = _members(indices, logits)
+    outside = listed(indices, logits.shape[1])
     outside = outside if left_out is None else outside | left_out
-    negative = _softplus(logits).masked_fill(outside, 0).sum(1)
-    return negative + (weights * _softplus(-_listed(logits, indices))).sum(1)
-
-
-def _softplus(x: Tensor) -> Tensor:
-    """log(1 + e^x), exact to rounding (torch's softplus is linear from 20 on)."""
-    return torch.logaddexp(x, torch.zeros_like(x))
+    negative = softplus(logits).masked_fill(outside, 0).sum(1)
+    return negative + (weights * softplus(-_at(logits, indices))).sum(1)
 
 
 _FORMS = {"out": _out, "in": _in, "dec": _dec}

@@ -9,8 +9,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..backends import interpreted
 from .device import group_patches as kernels
-from .tiles import interpreted
 
 _PATCHES, _DEPTH = 64, 64
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
+from ..backends import interpreted
 from ..query import Query
 from ..ranking import ignored_of, ordered
 from .device.mine import best
-from .tiles import interpreted, tile_for
+from .tiles import options, rule_options, tile_for
 
 
 def search(query: Query) -> tuple[Tensor, Tensor, Tensor]:
@@ -29,7 +29,8 @@ def search(query: Query) -> tuple[Tensor, Tensor, Tensor]:
         tile = tile_for(guide.x)
         best[triton.cdiv(rows, tile.rows),](
             *_tensors(query, exact), found, places[0], near, places[1], start, stop, len(query.usable),
-            guide.x.shape[1], other.x.shape[1], K=query.k, NEAR=near_count, **_options(query, tile, exact),
+            guide.x.shape[1], other.x.shape[1], K=query.k, NEAR=near_count, **_options(query, exact),
+            **options(tile, exact),
         )  # fmt: skip
     values, indices = ordered(found, places[0])
     values, indices = values[:, : query.k], indices[:, : query.k]
@@ -58,24 +59,15 @@ def _tensors(query: Query, exact: torch.dtype) -> list[Tensor]:
     return [*embeddings, scalars, usable, keys, within]
 
 
-def _options(query: Query, tile: Any, exact: torch.dtype) -> dict[str, Any]:
-    keys = 0 if query.tags is None else query.tags.keys.shape[1]
-    rules = () if query.tags is None else query.tags.rules
+def _options(query: Query, exact: torch.dtype) -> dict[str, Any]:
+    tags = query.tags
     return {
-        "KEYS": keys,
-        "RULES": len(rules),
-        "MEMBERS": sum(1 << (place * keys + key) for place, rule in enumerate(rules) for key in rule),
+        **(rule_options(None, ()) if tags is None else rule_options(tags.keys, tags.rules)),
         "WITHIN": query.within is not None,
         "TWO": len(query.guides) == 2,
         "SMALLER": query.combine == "min",
         "COSINE": query.ignore_cosine is not None,
         "SLOTS": triton.next_power_of_2(max(1, query.k)),
         "NEAR_SLOTS": triton.next_power_of_2(max(1, query.k + query.ignore)),
-        "ACC": tl.float64 if exact == torch.float64 else tl.float32,
         "PRECISION": "ieee" if interpreted() or exact == torch.float64 else "tf32x3",
-        "BLOCK_R": tile.rows,
-        "BLOCK_C": tile.columns,
-        "BLOCK_D": tile.depth,
-        "num_warps": tile.warps,
-        "num_stages": tile.stages,
     }

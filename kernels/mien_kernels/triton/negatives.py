@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
+from ..backends import interpreted
 from ..masks import VOID, Masks
 from .device.negatives import gradient_band, sums
-from .tiles import Tile, interpreted, tile_for
+from .tiles import Tile, options, rule_options, tile_for
 
 _LAUNCH = 64  # row blocks of one launch: bounds the partial sums of columns
 _PROGRAMS = 512  # programs of one launch that keep a large card busy
@@ -21,10 +21,11 @@ _COLUMNS = 8192  # columns of one product with the band: bounds its result
 
 
 def forward(
-    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, masks: Masks, both: bool
-) -> tuple[Tensor, Tensor]:
+    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, masks: Masks, both: bool,
+    tile: Tile | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Sums of rows [R] and, if ``both``, of columns [K] (else [0]): see the op ``negatives``."""
-    tile, exact = tile_for(a), _exact(a, scale)
+    tile, exact = tile or tile_for(a), scale.dtype
     rows, columns = len(a), len(c)
     blocks = triton.cdiv(rows, tile.rows)
     launch = min(_LAUNCH, blocks)
@@ -34,12 +35,12 @@ def forward(
     row_parts = a.new_empty((splits, rows), dtype=exact)
     column_parts = a.new_empty((launch if both else 0, columns), dtype=exact)
     by_column = a.new_full((columns if both else 0,), VOID, dtype=exact)
-    tensors, options = _arguments(a, c, scale, bias, masks, both, tile, exact)
+    tensors, given = _arguments(a, c, scale, bias, masks, both)
     for first in range(0, blocks, launch):
         count = min(launch, blocks - first)
         sums[count, splits](
             *tensors, row_parts, column_parts, first, rows, columns, a.shape[1], masks.diagonal or 0,
-            per_split, VOID=VOID, **options,
+            per_split, VOID=VOID, **given, **options(tile, exact),
         )  # fmt: skip
         if both:
             by_column = torch.logaddexp(by_column, column_parts[:count].logsumexp(0))
@@ -49,21 +50,21 @@ def forward(
 
 def backward(
     grad_row: Tensor, grad_column: Tensor, by_row: Tensor, by_column: Tensor, a: Tensor, c: Tensor,
-    scale: Tensor, bias: Tensor | None, masks: Masks, both: bool,
+    scale: Tensor, bias: Tensor | None, masks: Masks, both: bool, tile: Tile | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of a, c, scale and bias, given those of the sums.
 
     A band of rows of the logits' gradient at a time is written in the inputs' dtype, small enough for the
     cache, and multiplied by the candidates and the anchors. Products are summed in fp32.
     """
-    tile, exact = tile_for(a), _exact(a, scale)
+    tile, exact = tile or tile_for(a), scale.dtype
     rows, columns = len(a), len(c)
     high = max(_LEAST_ROWS, _BAND // max(1, columns) // tile.rows * tile.rows)
     da, dc = torch.empty_like(a), torch.zeros(c.shape, dtype=exact, device=c.device)
     dscale, dbias = (torch.zeros((), dtype=exact, device=a.device) for _ in range(2))
     u, v = grad_row.to(exact).contiguous(), grad_column.to(exact).contiguous()
     factor = _factor(u, v, a.dtype)
-    tensors, options = _arguments(a, c, scale, bias, masks, both, tile, exact)
+    tensors, given = _arguments(a, c, scale, bias, masks, both)
     across = triton.cdiv(columns, tile.columns)
     for first in range(0, rows, high):
         last = min(first + high, rows)
@@ -72,7 +73,7 @@ def backward(
         bias_parts = torch.zeros((down, across) if bias is not None else 0, dtype=exact, device=a.device)
         gradient_band[down, across](
             *tensors, u, v, by_row, by_column, factor, band, bias_parts, first, last, rows, columns,
-            a.shape[1], masks.diagonal or 0, **options,
+            a.shape[1], masks.diagonal or 0, **given, **options(tile, exact),
         )  # fmt: skip
         dbias += bias_parts.sum()
         part = _product(band, c, exact) / factor
@@ -103,37 +104,27 @@ def _product(left: Tensor, right: Tensor, exact: torch.dtype) -> Tensor:
 
 
 def _arguments(
-    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, masks: Masks, both: bool, tile: Tile,
-    exact: torch.dtype,
-) -> tuple[list[Tensor], dict[str, Any]]:  # fmt: skip
-    """Tensors that both kernels begin with (any tensor stands for one that is absent), and their options."""
-    keys = 0 if masks.row_keys is None else masks.row_keys.shape[1]
-    members = sum(1 << (place * keys + key) for place, rule in enumerate(masks.rules) for key in rule)
+    a: Tensor, c: Tensor, scale: Tensor, bias: Tensor | None, masks: Masks, both: bool
+) -> tuple[list[Tensor], dict[str, Any]]:
+    """Tensors that both kernels begin with (any tensor stands for one that is absent), and what is given."""
+    skip, skip_t = _lists(masks.skip), _lists(masks.skip_t)
     optional = (
-        bias, _bytes(masks.row_live), _bytes(masks.column_live), masks.row_keys, masks.column_keys,
-        _lists(masks.skip), _lists(masks.skip_t),
+        bias, _bytes(masks.row_live), _bytes(masks.column_live), masks.row_keys, masks.column_keys, skip,
+        skip_t,
     )  # fmt: skip
-    tensors = [x.contiguous() for x in (a, c, scale.to(exact))]
+    tensors = [x.contiguous() for x in (a, c, scale)]
     tensors += [tensors[0] if x is None else x.contiguous() for x in optional]
     return tensors, {
-        "KEYS": keys,
-        "RULES": len(masks.rules),
-        "MEMBERS": members,
+        **rule_options(masks.row_keys, masks.rules),
         "DIAGONAL": masks.diagonal is not None,
         "ROW_LIVE": masks.row_live is not None,
         "COLUMN_LIVE": masks.column_live is not None,
-        "SKIP": 0 if masks.skip is None else masks.skip.shape[1],
-        "SKIP_T": 0 if masks.skip_t is None else masks.skip_t.shape[1],
+        "SKIP": 0 if skip is None else skip.shape[1],
+        "SKIP_T": 0 if skip_t is None else skip_t.shape[1],
         "BOTH": both,
         "SIGMOID": bias is not None,
-        "ACC": tl.float64 if exact == torch.float64 else tl.float32,
-        "UPCAST": interpreted() or exact == torch.float64,
+        "UPCAST": interpreted() or scale.dtype == torch.float64,
         "PRECISION": "tf32x3" if a.dtype == torch.float32 and a.is_cuda else "ieee",
-        "BLOCK_R": tile.rows,
-        "BLOCK_C": tile.columns,
-        "BLOCK_D": tile.depth,
-        "num_warps": tile.warps,
-        "num_stages": tile.stages,
     }
 
 
@@ -143,7 +134,3 @@ def _bytes(live: Tensor | None) -> Tensor | None:
 
 def _lists(lists: Tensor | None) -> Tensor | None:
     return None if lists is None or not lists.shape[1] else lists.to(torch.int32)
-
-
-def _exact(a: Tensor, scale: Tensor) -> torch.dtype:
-    return torch.float64 if torch.float64 in (a.dtype, scale.dtype) else torch.float32

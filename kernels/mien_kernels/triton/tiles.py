@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-import triton
-from triton.runtime.interpreter import InterpretedFunction
+import triton.language as tl
+
+from ..backends import interpreted
 
 
 class Tile(NamedTuple):
@@ -38,11 +39,6 @@ TABLE: dict[tuple[str, int], Tile] = {
 (`ptxas -v`, tests/kernels/test_device_code.py); not yet measured on the cards."""
 
 
-def interpreted() -> bool:
-    """Whether kernels run in Triton's interpreter."""
-    return isinstance(_probe, InterpretedFunction)
-
-
 def tile_for(tensor: torch.Tensor) -> Tile:
     """The tile for embeddings like ``tensor``, by its card and dtype."""
     if interpreted():
@@ -54,6 +50,21 @@ def tile_for(tensor: torch.Tensor) -> Tile:
     return SAFE
 
 
-@triton.jit
-def _probe() -> None:
-    pass
+def options(tile: Tile, exact: torch.dtype) -> dict[str, Any]:
+    """What every kernel on tiles of logits is told: its sizes, and the dtype of its sums."""
+    return {
+        "ACC": tl.float64 if exact == torch.float64 else tl.float32,
+        "BLOCK_R": tile.rows,
+        "BLOCK_C": tile.columns,
+        "BLOCK_D": tile.depth,
+        "num_warps": tile.warps,
+        "num_stages": tile.stages,
+    }
+
+
+def rule_options(keys: torch.Tensor | None, rules: tuple[tuple[int, ...], ...]) -> dict[str, int]:
+    """Rules of tags as the kernels read them: bit rule * KEYS + key of MEMBERS says that a key belongs to a
+    rule."""
+    count = 0 if keys is None else keys.shape[1]
+    members = sum(1 << (place * count + key) for place, rule in enumerate(rules) for key in rule)
+    return {"KEYS": count, "RULES": len(rules), "MEMBERS": members}

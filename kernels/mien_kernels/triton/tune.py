@@ -14,8 +14,9 @@ import torch
 from torch.nn import functional as F
 from triton.runtime.errors import OutOfResources
 
+from ..backends import interpreted
 from ..masks import Masks
-from . import negatives, tiles
+from . import negatives
 from .tiles import Tile
 
 CANDIDATES = tuple(
@@ -31,21 +32,17 @@ def measure(tile: Tile, rows: int, depth: int, dtype: torch.dtype, repeats: int 
     a, c = (F.normalize(torch.randn(rows, depth, device="cuda"), dim=1).to(dtype) for _ in range(2))
     scale, weight = torch.tensor(50.0, device="cuda"), torch.full((rows,), 1 / rows, device="cuda")
     masks, times = Masks(diagonal=0), []
-    original = negatives.tile_for
-    negatives.tile_for = lambda tensor: tile
     try:
         for _ in range(repeats + 1):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             start.record()
-            sums = negatives.forward(a, c, scale, None, masks, True)
-            negatives.backward(weight, weight, *sums, a, c, scale, None, masks, True)
+            sums = negatives.forward(a, c, scale, None, masks, True, tile)
+            negatives.backward(weight, weight, *sums, a, c, scale, None, masks, True, tile)
             end.record()
             torch.cuda.synchronize()
             times.append(start.elapsed_time(end))
     except OutOfResources:
         return None
-    finally:
-        negatives.tile_for = original
     return statistics.median(times[1:])
 
 
@@ -55,7 +52,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=16384)
     parser.add_argument("--depth", type=int, default=512)
     options = parser.parse_args()
-    if not torch.cuda.is_available() or tiles.interpreted():
+    if not torch.cuda.is_available() or interpreted():
         print("there is no CUDA device to measure on", file=sys.stderr)
         return 2
     card, lines = torch.cuda.get_device_name(), []

@@ -33,18 +33,24 @@ def image_size(data: bytes | bytearray, where: object = "") -> tuple[int, int]:
     Raises:
         DataError: if it is neither, or the header is cut short.
     """
+    return _header(data, where)[:2]
+
+
+def _header(data: bytes | bytearray, where: object) -> tuple[int, int, str]:
+    """Height, width, and how a JPEG stores colours (for a PNG nothing)."""
     try:
         if data[:8] == _PNG and data[12:16] == b"IHDR" and len(data) >= 24:
-            size = int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+            width, height = (int.from_bytes(data[first : first + 4], "big") for first in (16, 20))
+            colours = ""
         else:
-            size = decode_jpeg_header(data, strict=False)[:2]
+            height, width, colours, _ = decode_jpeg_header(data, strict=False)
     except (ValueError, KeyError) as error:  # KeyError: colours that simplejpeg has no name for
         damaged = "image cannot be decoded: its JPEG header is cut short or damaged"
         what = damaged if data[:2] == b"\xff\xd8" else "image is neither a JPEG nor a PNG"
         raise DataError(what, where=where, fix="write the image again") from error
-    if 0 in size:
+    if 0 in (height, width):
         raise DataError("image without pixels", where=where, fix="write the image again")
-    return size
+    return height, width, colours
 
 
 def decode(data: bytes | bytearray, where: object = "", max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -57,20 +63,19 @@ def decode(data: bytes | bytearray, where: object = "", max_pixels: int = MAX_PI
     Raises:
         DataError: if the image is larger than `max_pixels` or cannot be decoded.
     """
-    height, width = image_size(data, where)
+    height, width, colours = _header(data, where)
     if height * width > max_pixels:
         fix = f"keep images below {max_pixels} pixels"
         raise DataError(f"image too large: {width} x {height} pixels", where=where, fix=fix)
     if data[0] != 0xFF:
         return torch.from_numpy(decode_pillow(data, ("PNG",), where, max_pixels)).permute(2, 0, 1)
-    try:
-        plain = data.find(_EXIF, 0, 1 << 16) < 0 and decode_jpeg_header(data)[2] in _COLOURS
-        if plain:
-            image = room(height, width)
+    if colours in _COLOURS and data.find(_EXIF, 0, 1 << 16) < 0:
+        image = room(height, width)
+        try:
             decode_jpeg(data, buffer=image.numpy())
             return image.permute(2, 0, 1)
-    except (ValueError, KeyError):
-        pass  # a fault that the other decoder may see past, or name
+        except ValueError:
+            pass  # a fault that the other decoder may see past, or name
     return _decode_torchvision(data, where)
 
 

@@ -42,14 +42,13 @@ def batch_memory(count: int) -> Iterator[None]:
 def room(height: int, width: int) -> Tensor:
     """Memory for one image, uint8 [H, W, 3], not initialised: the next place of the batch, if it fits."""
     memory = _memory.get()
-    if memory is not None and memory.images is None:
-        memory.images = _allocate(memory.count, height, width, 3)
-    if memory is None or memory.images is None or memory.used == memory.count:
-        return torch.empty(height, width, 3, dtype=torch.uint8)
-    if memory.images.shape[1:3] != (height, width):
-        return torch.empty(height, width, 3, dtype=torch.uint8)
-    memory.used += 1
-    return memory.images[memory.used - 1]
+    if memory is not None and memory.used < memory.count:
+        if memory.images is None:
+            memory.images = _allocate(memory.count, height, width, 3)
+        if memory.images.shape[1:3] == (height, width):
+            memory.used += 1
+            return memory.images[memory.used - 1]
+    return torch.empty(height, width, 3, dtype=torch.uint8)
 
 
 def _allocate(*shape: int) -> Tensor:

@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from mien.engine.checkpoint import CheckpointStore, Saving, StoreIO
+from mien.engine.checkpoint import CheckpointStore
+from mien.engine.store_io import Saving, StoreIO
 
 
 def make_state(parameters: int) -> dict[str, Any]:

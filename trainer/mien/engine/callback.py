@@ -11,7 +11,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from mien import optim
 from mien.engine import rng
 from mien.engine.agree import Agreement
-from mien.engine.checkpoint import Saving, StoreIO
 from mien.engine.ema import Ema
 from mien.engine.guard import Guard
 from mien.engine.meters import FlopMeter, Speed, TimedStream, peak_flops
@@ -19,6 +18,7 @@ from mien.engine.progress import Reporter
 from mien.engine.rundir import RunFolder
 from mien.engine.samples import SampleLog
 from mien.engine.signals import StopSignals
+from mien.engine.store_io import Saving, StoreIO
 from mien.engine.tracking import Tracker
 from mien.engine.validation import Validation
 from mien.engine.watchdog import Watchdog
@@ -118,7 +118,8 @@ class Conductor(Callback):
             else:  # another number of ranks: no generator fits, so begin new ones that depend on the step
                 rng.seed(self.recipe.seed, rank=rank, step=self.step)
             optim.refresh(trainer.lr_scheduler_configs[0].scheduler)
-        self._io = _store_io(trainer)
+        assert isinstance(trainer.strategy.checkpoint_io, StoreIO)
+        self._io = trainer.strategy.checkpoint_io
         self.watchdog.beat()
         self.speed.mark()
 
@@ -154,7 +155,8 @@ class Conductor(Callback):
             self.ema.update()
         self.speed.step()
         self.watchdog.beat()
-        _store_io(trainer).check()
+        assert self._io is not None
+        self._io.check()
         self.reporter.step(self.step)
         last = self.step >= self.engine.max_steps
         stop = self.module.stop_signal
@@ -235,7 +237,8 @@ class Conductor(Callback):
             self._save_s += time.perf_counter() - began
             self.watchdog.beat()
         if leaving:
-            _store_io(trainer).wait()
+            assert self._io is not None
+            self._io.wait()
         self.speed.mark()
 
     def on_save_checkpoint(
@@ -269,9 +272,3 @@ class Conductor(Callback):
             self.samples.flush()
         if self.tracker is not None:
             self.tracker.close(exit_code)
-
-
-def _store_io(trainer: Trainer) -> StoreIO:
-    io = trainer.strategy.checkpoint_io
-    assert isinstance(io, StoreIO)
-    return io

@@ -24,16 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.plugins import CheckpointIO
 from torch import Tensor
 
 import mien
-from mien.engine.background import BackgroundWriter
 from mien.engine.rundir import write_atomic
 from mien.errors import RunError
 
 log = logging.getLogger("mien.engine")
-_STEP = re.compile(r"step-(\d{8,})")
+STEP = re.compile(r"step-(\d{8,})")
+"""Names of checkpoint folders."""
 _SLACK = 1 << 20
 
 
@@ -46,12 +45,8 @@ class Checkpoint:
     manifest: dict[str, Any]
 
     def load(self) -> dict[str, Any]:
-        """The state, on the CPU; nothing but tensors and plain types is unpickled.
-
-        Raises:
-            RunError: if the file holds anything else.
-        """
-        return _load(self.path)
+        """The state; see `load_state`."""
+        return load_state(self.path)
 
     def weights(self, *, ema: bool = True) -> dict[str, Tensor]:
         """Parameters and buffers by name; averaged ones where `ema` and the run kept an average."""
@@ -77,7 +72,7 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """Steps that have a folder, ascending; contents are not checked."""
-        found = [_STEP.fullmatch(entry.name) for entry in self.root.iterdir()] if self.root.is_dir() else []
+        found = [STEP.fullmatch(entry.name) for entry in self.root.iterdir()] if self.root.is_dir() else []
         return sorted(int(match[1]) for match in found if match)
 
     def find(self, which: str = "last") -> Checkpoint:
@@ -137,7 +132,7 @@ class CheckpointStore:
     def best_step(self) -> int | None:
         """Step that the `best` pointer names, or None."""
         pointer = self.root / "best"
-        match = _STEP.fullmatch(pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
+        match = STEP.fullmatch(pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
         return int(match[1]) if match else None
 
     def write(self, state: dict[str, Any], step: int, facts: dict[str, Any]) -> None:
@@ -218,88 +213,12 @@ class CheckpointStore:
             )
 
 
-@dataclass(frozen=True)
-class Saving:
-    """How a checkpoint is to be saved: what `trainer.save_checkpoint` hands to `StoreIO`.
+def load_state(folder: Path) -> dict[str, Any]:
+    """What lies in a checkpoint's folder, on the CPU; nothing but tensors and plain types is unpickled.
 
-    Attributes:
-        facts: more entries for the manifest.
-        keep: how many checkpoints stay.
-        best: whether it is the best one so far.
+    Raises:
+        RunError: if the file holds anything else.
     """
-
-    facts: dict[str, Any]
-    keep: int
-    best: bool = False
-
-
-class StoreIO(CheckpointIO):
-    """Lightning's door to the store: `trainer.save_checkpoint(store.path(step))` and `fit(ckpt_path=...)`.
-
-    Args:
-        background: write beside the loop; see `mien.engine.background`.
-    """
-
-    def __init__(self, background: bool = False) -> None:
-        self.writer = BackgroundWriter() if background else None
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
-    ) -> None:
-        """Write atomically, then delete what is too old.
-
-        Args:
-            checkpoint: the state.
-            path: folder as the store names it.
-            storage_options: a `Saving`.
-        """
-        folder = Path(path)
-        match = _STEP.fullmatch(folder.name)
-        assert match is not None, folder
-        assert isinstance(storage_options, Saving)
-        step, how, store = int(match[1]), storage_options, CheckpointStore(folder.parent)
-
-        def write(state: dict[str, Any]) -> None:
-            store.write(state, step, how.facts)
-            if how.best:
-                store.mark_best(step)
-            store.prune(how.keep)
-
-        if self.writer is None:
-            write(checkpoint)
-        else:
-            self.writer.submit(checkpoint, write)
-
-    def check(self) -> None:
-        """Whether all is well so far.
-
-        Raises:
-            RunError: if something saved could not be written.
-        """
-        if self.writer is not None:
-            self.writer.check()
-
-    def wait(self) -> None:
-        """Until what was saved is on disk.
-
-        Raises:
-            RunError: if it could not be written.
-        """
-        if self.writer is not None:
-            self.writer.wait()
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        """Read `state.pt` of the folder, always with `weights_only`."""
-        return _load(Path(path))
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Delete the folder."""
-        shutil.rmtree(path)
-
-
-def _load(folder: Path) -> dict[str, Any]:
     try:
         state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:

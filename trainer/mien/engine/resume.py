@@ -45,7 +45,7 @@ FREE = (
 
 def changed_keys(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Dotted keys that differ between two recipes and may not, in order."""
-    old, new = _flat(before), _flat(now)
+    old, new = flat(before), flat(now)
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     return [key for key in keys if not any(key == free or key.startswith(f"{free}.") for free in FREE)]
 
@@ -88,14 +88,15 @@ def rewind(folder: RunFolder, checkpoint: Checkpoint | None) -> None:
     truncate_lines(folder.path / "nonfinite.jsonl", lambda line: _ledger_step(line) <= step, header=False)
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of a tree of sections by dotted key."""
+    values: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            values |= flat(value, f"{prefix}{key}.")
         else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+            values[f"{prefix}{key}"] = value
+    return values
 
 
 def _first_number(line: str) -> float:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import socket
 import time
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 from mien.engine.rundir import RunFolder, process_birth
+from mien.engine.tracking import read_metrics
 from mien.errors import MienError, RunError
 
 FRESH_S = 900.0
 """A run of another machine counts as running while its logs are younger than this."""
+
+
+STATES = ("new", "running", "finished", "stopped", "failed", "killed")
+"""How a run can stand; see `RunSummary`."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,14 @@ class RunSummary:
     changed: float
 
 
-def find(root: Path) -> list[RunSummary]:
-    """Runs below `root`, the newest first; unreadable ones are left out and said.
+def find(root: Path, state: str | None = None) -> list[RunSummary]:
+    """Runs below `root`, in one state or in any, the newest first; unreadable ones are left out and said.
 
     Raises:
-        RunError: if `root` is no folder.
+        RunError: if `root` is no folder, or no run can be in that state.
     """
+    if state not in (None, *STATES):
+        raise RunError(f"no run is ever {state!r}", where="--state", fix=f"one of: {', '.join(STATES)}")
     if not root.is_dir():
         raise RunError("no such folder", where=root, fix="give a run root, such as checkpoints")
     runs = []
@@ -65,7 +70,8 @@ def find(root: Path) -> list[RunSummary]:
             runs.append(summarise(RunFolder(file.parent)))
         except MienError as error:
             Console(stderr=True).print(f"left out: {error}", markup=False, highlight=False)
-    return sorted(runs, key=lambda run: run.changed, reverse=True)
+    wanted = [run for run in runs if state in (None, run.state)]
+    return sorted(wanted, key=lambda run: run.changed, reverse=True)
 
 
 def summarise(run: RunFolder) -> RunSummary:
@@ -76,7 +82,7 @@ def summarise(run: RunFolder) -> RunSummary:
     """
     info, recipe = run.info, run.recipe
     log = run.path / "metrics.csv"
-    rows = _rows(log)
+    rows = read_metrics(log, last=2000)
     changed = (log if log.exists() else run.path / "run.json").stat().st_mtime
     steps = run.store.steps()
     best = recipe.engine.best
@@ -115,20 +121,11 @@ def _alive(pid: int, born: int | None) -> bool:
     return True
 
 
-def _rows(log: Path, last: int = 2000) -> list[dict[str, str]]:
-    """Whole last rows of a log that may be growing."""
-    if not log.is_file():
-        return []
-    with log.open(encoding="utf-8", newline="") as file:
-        rows = deque(csv.DictReader(file), maxlen=last)
-    return [row for row in rows if (row.get("step") or "").isdecimal()]
-
-
-def _last(rows: list[dict[str, str]], names: list[str]) -> tuple[str, float] | None:
+def _last(rows: list[dict[str, float]], names: list[str]) -> tuple[str, float] | None:
     for name in names:
         for row in reversed(rows):
-            if row.get(name):
-                return name, float(row[name])
+            if name in row:
+                return name, row[name]
     return None
 
 
@@ -155,7 +152,7 @@ def print_runs(runs: list[RunSummary]) -> None:
 def write_json(runs: list[RunSummary], file: Path) -> None:
     """The same for programs: a list of objects with the fields of `RunSummary`."""
     rows = [
-        {**run.__dict__, "path": str(run.path), "metric": dict([run.metric]) if run.metric else None}
+        {**asdict(run), "path": str(run.path), "metric": dict([run.metric]) if run.metric else None}
         for run in runs
     ]
     file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

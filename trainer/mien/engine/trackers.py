@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from mien.engine.resume import flat
 from mien.engine.rundir import RunFolder
 from mien.errors import RunError
 
@@ -142,7 +143,7 @@ class MLflow:
             tags = {"recipe_hash": recipe.hash, "code_version": str(folder.info["code_version"])}
             name = f"{recipe.name}/{folder.info['id']}"
             known = self._client.create_run(number, run_name=name, tags=tags).info.run_id
-            values = [Param(key, str(value)[:500]) for key, value in _flat(recipe.dump()).items()]
+            values = [Param(key, str(value)[:500]) for key, value in flat(recipe.dump()).items()]
             for first in range(0, len(values), 100):
                 self._client.log_batch(known, params=values[first : first + 100])
             folder.update(mlflow_id=known)
@@ -186,10 +187,3 @@ def _need(package: str, key: str) -> None:
         raise RunError(
             f"{package} is not installed", where=f"tracking.{key}", fix="pip install 'mien[trackers]'"
         )
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat

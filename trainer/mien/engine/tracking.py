@@ -50,11 +50,7 @@ class MetricsFile:
 
     def last(self) -> dict[str, float]:
         """The last row with its step, without empty cells; {} before the first."""
-        if not self.path.is_file():
-            return {}
-        with self.path.open(encoding="utf-8", newline="") as file:
-            rows = deque(csv.DictReader(file), maxlen=1)
-        return {name: float(cell) for row in rows for name, cell in row.items() if cell}
+        return next(iter(read_metrics(self.path, last=1)), {})
 
     def _widen(self, new: list[str]) -> None:
         old = self.path.read_text(encoding="utf-8").splitlines()[1:] if self.path.is_file() else []
@@ -62,6 +58,19 @@ class MetricsFile:
         write_atomic(
             self.path, _csv_line(self.columns) + "".join(f"{line}{',' * len(new)}\n" for line in old)
         )
+
+
+def read_metrics(path: Path, last: int | None = None) -> list[dict[str, float]]:
+    """Rows of a `metrics.csv`, the last ones or all, without empty cells; [] where there is no file.
+
+    A row that is being written is left out.
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = deque(csv.DictReader(file), maxlen=last)
+    whole = [row for row in rows if (row.get("step") or "").isdecimal()]
+    return [{name: float(cell) for name, cell in row.items() if cell} for row in whole]
 
 
 class Tracker:

@@ -19,9 +19,9 @@ from lightning.fabric.plugins.environments import (
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import Strategy
 
-from mien.engine.checkpoint import StoreIO
 from mien.engine.config import EngineConfig
 from mien.engine.launch import LocalDDP
+from mien.engine.store_io import StoreIO
 from mien.errors import RunError
 
 _PRECISIONS: dict[str, Literal["bf16-mixed", "32-true", "64-true"]] = {

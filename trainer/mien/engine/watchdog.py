@@ -13,12 +13,9 @@ from typing import IO
 
 from mien.engine.signals import StopSignals
 
-EXIT_CODE = 1
-"""Of a process that the watch ends; what `faulthandler` gives."""
-
 
 class Watchdog:
-    """Ends the process when `beat` was not called for too long.
+    """Ends the process, with exit code 1, when `beat` was not called for too long.
 
     Args:
         seconds: how long; None watches nothing.

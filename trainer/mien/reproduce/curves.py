@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mien.engine.rundir import RunFolder
+from mien.engine.tracking import read_metrics
 from mien.errors import RunError
 from mien.reproduce.jobs import Job, run_all
 
@@ -20,7 +21,6 @@ class Way:
 
     name: str
     overrides: tuple[str, ...]
-    threads: int = 1
 
 
 RANKS = tuple(
@@ -66,23 +66,20 @@ def compare(
         "data.log_samples=true",
     )  # fmt: skip
 
-    def train(case: tuple[str, ...], way: Way, name: str, threads: int) -> Path:
-        job = Job("emocapclip/tiny", (*always, *way.overrides, *case, *overrides), out / name)
-        return run_all([job], parallel=1, threads=threads, what=name)[0]
+    def job(name: str, way: Way, case: tuple[str, ...]) -> Job:
+        return Job("emocapclip/tiny", (*always, *way.overrides, *case, *overrides), out / name)
 
-    name, first = next(iter(cases.items()))
-    runs = {
-        (case, way.name): train(options, way, f"{place}-{way.name.replace(' ', '-')}", way.threads)
-        for place, (case, options) in enumerate(cases.items())
-        for way in ways
-    }
-    control = train(first, ways[0], "control", ways[0].threads + 1)
-    threads = f"{ways[0].threads + 1} threads / {ways[0].threads}"
+    pairs = [(place, case, way) for place, case in enumerate(cases) for way in ways]
+    jobs = [job(f"{place}-{way.name.replace(' ', '-')}", way, cases[case]) for place, case, way in pairs]
+    folders = run_all(jobs, parallel=1, threads=1, what="runs")
+    runs = {(case, way.name): folder for (_, case, way), folder in zip(pairs, folders, strict=True)}
+    name = next(iter(cases))
+    control = run_all([job("control", ways[0], cases[name])], parallel=1, threads=2, what="control")[0]
     lines = [
         f"| {steps} steps | compared | same samples | loss, largest relative difference | of steps 1-10 "
         "| weights, largest difference |",
         "|---|---|---|---:|---:|---:|",
-        _row(f"{name} (control)", threads, runs[name, ways[0].name], control),
+        _row(f"{name} (control)", "2 threads / 1", runs[name, ways[0].name], control),
     ]
     for case in cases:
         alone = runs[case, ways[0].name]
@@ -100,8 +97,7 @@ def _row(case: str, compared: str, one: Path, other: Path) -> str:
 
 
 def _losses(run: Path) -> list[float]:
-    with (run / "metrics.csv").open(encoding="utf-8") as file:
-        return [float(row["train/loss"]) for row in csv.DictReader(file)]
+    return [row["train/loss"] for row in read_metrics(run / "metrics.csv")]
 
 
 def _samples(run: Path) -> list[tuple[str, ...]]:

@@ -11,6 +11,7 @@ def dots(
     patches, vectors, owner, result, count, depth, ACC: tl.constexpr, BLOCK_P: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):  # fmt: skip
+    """Program (t, i): products of vector t with a block of its owner's patches, into result [T, P]."""
     sentence = tl.program_id(0).to(tl.int64)
     p = tl.program_id(1) * BLOCK_P + tl.arange(0, BLOCK_P)
     image = tl.load(owner + sentence)
@@ -29,6 +30,7 @@ def pool(
     patches, weight, owner, result, count, depth, ACC: tl.constexpr, BLOCK_P: tl.constexpr,
     BLOCK_D: tl.constexpr,
 ):  # fmt: skip
+    """Program (t, i): a block of the weighted sum of sentence t's patches, into result [T, D]."""
     sentence = tl.program_id(0).to(tl.int64)
     d = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     image = tl.load(owner + sentence)
@@ -47,6 +49,8 @@ def spread(
     weight, vector, weight_2, vector_2, order, ends, result, count, depth, ACC: tl.constexpr,
     BLOCK_P: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
+    """Program (b, i, j): a block of the sum over the sentences of image b, into result [B, P, D]; order lists
+    sentences by image, ends says where each image's end."""
     image = tl.program_id(0).to(tl.int64)
     p = tl.program_id(1) * BLOCK_P + tl.arange(0, BLOCK_P)
     d = tl.program_id(2) * BLOCK_D + tl.arange(0, BLOCK_D)

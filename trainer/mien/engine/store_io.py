@@ -1,0 +1,94 @@
+"""Lightning's door to the checkpoint store, which saves in the loop or beside it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins import CheckpointIO
+
+from mien.engine.background import BackgroundWriter
+from mien.engine.checkpoint import STEP, CheckpointStore, load_state
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How a checkpoint is to be saved: what `trainer.save_checkpoint` hands to `StoreIO`.
+
+    Attributes:
+        facts: more entries for the manifest.
+        keep: how many checkpoints stay.
+        best: whether it is the best one so far.
+    """
+
+    facts: dict[str, Any]
+    keep: int
+    best: bool = False
+
+
+class StoreIO(CheckpointIO):
+    """Lightning's door to the store: `trainer.save_checkpoint(store.path(step))` and `fit(ckpt_path=...)`.
+
+    Args:
+        background: write beside the loop; see `mien.engine.background`.
+    """
+
+    def __init__(self, background: bool = False) -> None:
+        self.writer = BackgroundWriter() if background else None
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Write atomically, then delete what is too old.
+
+        Args:
+            checkpoint: the state.
+            path: folder as the store names it.
+            storage_options: a `Saving`.
+        """
+        folder = Path(path)
+        match = STEP.fullmatch(folder.name)
+        assert match is not None, folder
+        assert isinstance(storage_options, Saving)
+        step, how, store = int(match[1]), storage_options, CheckpointStore(folder.parent)
+
+        def write(state: dict[str, Any]) -> None:
+            store.write(state, step, how.facts)
+            if how.best:
+                store.mark_best(step)
+            store.prune(how.keep)
+
+        if self.writer is None:
+            write(checkpoint)
+        else:
+            self.writer.submit(checkpoint, write)
+
+    def check(self) -> None:
+        """Whether all is well so far.
+
+        Raises:
+            RunError: if something saved could not be written.
+        """
+        if self.writer is not None:
+            self.writer.check()
+
+    def wait(self) -> None:
+        """Until what was saved is on disk.
+
+        Raises:
+            RunError: if it could not be written.
+        """
+        if self.writer is not None:
+            self.writer.wait()
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read `state.pt` of the folder, always with `weights_only`."""
+        return load_state(Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete the folder."""
+        shutil.rmtree(path)
