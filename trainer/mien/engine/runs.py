@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -69,7 +70,7 @@ def find(root: Path, state: str | None = None) -> list[RunSummary]:
         try:
             runs.append(summarise(RunFolder(file.parent)))
         except MienError as error:
-            Console(stderr=True).print(f"left out: {error}", markup=False, highlight=False)
+            print(f"left out: {error}", file=sys.stderr)
     wanted = [run for run in runs if state in (None, run.state)]
     return sorted(wanted, key=lambda run: run.changed, reverse=True)
 
