@@ -48,9 +48,10 @@ def last_step(root: Path) -> int:
 def state(run: RunFolder, which: str = "last") -> dict[str, Any]:
     """Everything in a checkpoint that a resumed run must repeat."""
     saved = run.checkpoint(which).load()
-    keys = ("global_step", "state_dict", "optimizer_states", "lr_schedulers")
-    own = ("step", "consumed", "rng", "ema", "guard", "window", "best")
-    return {key: saved[key] for key in keys} | {key: saved["mien"][key] for key in own}
+    keys = ("global_step", "state_dict", "exp_avg", "exp_avg_sq", "ema", "lr_schedulers")
+    own = ("step", "consumed", "rng", "adam_steps", "guard", "window", "best")
+    own_state = {key: saved["mien"][key] for key in own} | {"ema_updates": saved["mien"]["ema"]}
+    return {key: saved[key] for key in keys} | own_state
 
 
 def differences(one: Any, other: Any, place: str = "") -> list[str]:

@@ -10,11 +10,15 @@ import torch
 
 from mien.engine.background import BackgroundWriter, HostCopy
 from mien.engine.checkpoint import CheckpointStore
+from mien.engine.pieces import Piece
 from mien.engine.store_io import Saving, StoreIO
 from mien.errors import RunError
 
 from .processes import Session
 from .runs import differences, metrics, only_run, overrides, state
+
+
+STATE = {"mien": {"ema": None, "tied": {}}}
 
 
 def tree(value: float) -> dict:
@@ -58,7 +62,7 @@ def test_an_error_reaches_the_loop(tmp_path: Path) -> None:
     io = StoreIO(background=True)
     target = tmp_path / "checkpoints"
     target.write_text("a file in the way")
-    io.save_checkpoint(tree(1.0), target / "step-00000001", Saving({}, 2))
+    io.save_checkpoint(STATE, target / "step-00000001", Saving({}, 2))
     with pytest.raises(RunError, match="checkpoint cannot be written"):
         io.wait()
     io.check()  # told once
@@ -67,7 +71,8 @@ def test_an_error_reaches_the_loop(tmp_path: Path) -> None:
 def test_old_checkpoints_go_only_after_the_new_one_is_there(tmp_path: Path) -> None:
     io, store = StoreIO(background=True), CheckpointStore(tmp_path)
     for step in range(1, 6):
-        io.save_checkpoint(tree(step), store.path(step), Saving({"consumed": step}, 2, best=step == 2))
+        pieces = {"weights/w": Piece.whole(torch.full((3, 2), float(step)))}
+        io.save_checkpoint(STATE, store.path(step), Saving({"consumed": step}, 2, step == 2, pieces))
     io.wait()
     assert store.steps() == [2, 4, 5]
     assert store.best_step() == 2

@@ -12,13 +12,14 @@ from mien.engine.checkpoint import CheckpointStore
 from mien.engine.rundir import RunFolder
 from mien.errors import RunError
 
-STATE = {"state_dict": {"w": torch.ones(3)}, "mien": {"ema": None}}
+STATE = {"mien": {"ema": None, "tied": {}}}
+PART = ({"weights/w": torch.ones(3)}, {"weights/w": [0, [3]]})
 
 
 def test_checkpoints_are_pruned_but_for_the_best(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path / "checkpoints")
     for step in (1, 2, 3, 4):
-        store.write(STATE, step, {})
+        store.write(STATE, PART, step, {})
         if step == 1:
             store.mark_best(1)
         store.prune(2)
@@ -35,28 +36,28 @@ def test_checkpoints_are_pruned_but_for_the_best(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CheckpointStore(tmp_path)
-    store.write(STATE, 1, {})
+    store.write(STATE, PART, 1, {})
     with monkeypatch.context() as patch:
         usage = checkpoints.shutil.disk_usage(tmp_path)
         patch.setattr(checkpoints.shutil, "disk_usage", lambda path: usage._replace(free=100))
         with pytest.raises(RunError, match="no room for a checkpoint"):
-            store.write(STATE, 2, {})
+            store.write(STATE, PART, 2, {})
 
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints.torch, "save", full)
     with pytest.raises(RunError, match="No space left on device"):
-        store.write(STATE, 2, {})
+        store.write(STATE, PART, 2, {})
     assert [entry.name for entry in tmp_path.iterdir() if entry.is_dir()] == ["step-00000001"]
 
 
 def test_a_checkpoint_with_code_in_it_is_not_opened(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
-    store.write(STATE | {"mien": {"ema": None, "path": Path("x")}}, 1, {})
+    store.write({"mien": {"ema": None, "path": Path("x")}}, PART, 1, {})
     with pytest.raises(RunError, match="cannot be read"):
         store.find().load()
-    store.write({"state_dict": {}}, 2, {})
+    store.write({"state_dict": {}}, PART, 2, {})
     with pytest.raises(RunError, match="not a checkpoint of mien"):
         store.find().load()
 

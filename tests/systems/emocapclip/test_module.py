@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+
+from mien.engine.holdings import Replicated
 from emocap_batches import batch_of, module_of
 from pydantic import ValidationError
 
@@ -42,7 +44,7 @@ def test_both_temperatures_are_clamped():
     with torch.no_grad():
         module.model.log_scale.fill_(9.0)
         module.model.local_log_scale.fill_(-3.0)
-    module.after_step()
+    Replicated(module, torch.optim.SGD(module.parameters())).clamp(module.bounds())
     assert module.model.log_scale.item() == pytest.approx(math.log(100))
     assert module.model.local_log_scale.item() == 0
 
@@ -69,7 +71,7 @@ def test_training_learns_to_tell_a_batch_apart():
         loss, _ = module.loss(batch, step)
         loss.backward()
         optimizer.step()
-        module.after_step()
+        Replicated(module, optimizer).clamp(module.bounds())
         losses.append(loss.item())
     assert losses[-1] < 0.6 * losses[0]
 

@@ -34,6 +34,7 @@ from mien.data.stream import Stream
 from mien.data.writer import ShardWriter
 from mien.engine import rng
 from mien.engine.ema import Ema
+from mien.engine.holdings import Replicated
 from mien.engine.training import train
 from mien.faces.captions import describe_label
 from mien.recipe import Recipe
@@ -60,7 +61,8 @@ class Rival(Callback):
         self.module = EmoCapModule(recipe)
         self.optimizer = optim.adamw(self.module.param_groups(), recipe.engine.optimizer)
         self.schedule = optim.scheduler(self.optimizer, recipe.engine.max_steps, recipe.engine.schedule)
-        self.average = Ema(self.module, recipe.engine.ema) if recipe.engine.ema else None
+        self.holdings = Replicated(self.module, self.optimizer)
+        self.average = Ema(self.holdings, recipe.engine.ema) if recipe.engine.ema else None
         self.batches = _batches(recipe)
         self.engine_s: list[float] = []
         self.rival_s: list[float] = []
@@ -87,7 +89,7 @@ class Rival(Callback):
             clip_grad_norm_(self.module.parameters(), self.engine.clip)
         self.optimizer.step()
         self.schedule.step()
-        self.module.after_step()
+        self.holdings.clamp(self.module.bounds())
         if self.average is not None:
             self.average.update()
 

@@ -13,7 +13,10 @@ from mien.engine import rng
 from mien.engine.agree import Agreement
 from mien.engine.ema import Ema
 from mien.engine.guard import Guard
+from mien.engine.holdings import tied
 from mien.engine.meters import FlopMeter, Speed, TimedStream, peak_flops
+from mien.engine.pieces import PartFiles
+from mien.engine.portable import Portable
 from mien.engine.progress import Reporter
 from mien.engine.rundir import RunFolder
 from mien.engine.samples import SampleLog
@@ -23,7 +26,7 @@ from mien.engine.tracking import Tracker
 from mien.engine.validation import Validation
 from mien.engine.watchdog import Watchdog
 from mien.errors import RunError
-from mien.systems.base import SystemModule
+from mien.systems.base import Services, SystemModule
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
@@ -90,13 +93,16 @@ class Conductor(Callback):
     ) -> None:
         """Keep what is ours until the parts exist."""
         self._restored = checkpoint["mien"]
+        self._parts: PartFiles = checkpoint["parts"]
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Build what needs the module on its device."""
         assert isinstance(module, SystemModule)
+        assert isinstance(trainer.strategy, Portable)
         self.module = module
-        module.attach(self.guard, self.agreement, self.signals)
-        self.ema = Ema(module, self.engine.ema) if self.engine.ema is not None else None
+        self.holdings = trainer.strategy.holdings
+        module.attach(Services(self.guard, self.agreement, self.signals, self.holdings))
+        self.ema = Ema(self.holdings, self.engine.ema) if self.engine.ema is not None else None
         self.speed = Speed(self.engine.global_batch, self.stream)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -108,7 +114,7 @@ class Conductor(Callback):
             rng.seed(self.recipe.seed, rank=rank)
         else:
             if self.ema is not None:
-                self.ema.load_state_dict(saved["ema"])
+                self.ema.restore(self._parts, saved["ema"])
             self.guard.load_state_dict(saved["guard"])
             self.module.window.load_state_dict(saved["window"])
             self.speed.productive_s = saved["productive_s"]
@@ -131,8 +137,9 @@ class Conductor(Callback):
         """Count the FLOPs of the first batch where a peak is known to compare them with."""
         if self._flops is None and peak_flops(module.device, self.engine.precision):
             module.eval()  # in training mode the pass would leave traces in buffers
-            with rng.preserved(), trainer.precision_plugin.forward_context(), FlopMeter() as meter:
-                self.module.validation_logs(batch, self.step)
+            assert isinstance(trainer.strategy, Portable)
+            with rng.preserved(), FlopMeter() as meter:
+                trainer.strategy.validate(batch, self.step)
             module.train()
             self._flops = meter.step_flops * self.engine.accumulate * self.agreement.world
             self.speed.mark()
@@ -229,7 +236,9 @@ class Conductor(Callback):
         if self.saved_step != self.step:
             began = time.perf_counter()
             facts = {"consumed": self.step * self.engine.global_batch, "recipe_hash": self.recipe.hash}
-            how = Saving(facts, self.engine.keep_last, best)
+            pieces = self.holdings.pieces() | (self.ema.pieces() if self.ema is not None else {})
+            writers = self.agreement.world if self.holdings.sharded else 1
+            how = Saving(facts, self.engine.keep_last, best, pieces, self.agreement.rank, writers)
             trainer.save_checkpoint(
                 self.folder.store.path(self.step), weights_only=False, storage_options=how
             )
@@ -250,12 +259,21 @@ class Conductor(Callback):
             "consumed": self.step * self.engine.global_batch,
             "world": self.agreement.world,
             "rng": self.agreement.gather(rng.state()),
-            "ema": self.ema.state_dict() if self.ema is not None else None,
+            "ema": self.ema.updates if self.ema is not None else None,
+            "adam_steps": self._adam_steps(),
+            "tied": tied(self.module),
             "guard": self.guard.state_dict(),
             "window": self.module.window.state_dict(),
             "productive_s": self.speed.productive_s,
             "best": self.best,
         }
+
+    def _adam_steps(self) -> dict[str, float]:
+        """AdamW's count for every parameter that has moments anywhere."""
+        steps = self.holdings.steps()
+        if self.holdings.sharded:
+            return {name: step for found in self.agreement.gather(steps) for name, step in found.items()}
+        return steps
 
     def close(self, exit_code: int) -> None:
         """End the watch and the loaders, and leave disk, terminal and tracker in order."""

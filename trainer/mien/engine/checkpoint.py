@@ -1,10 +1,12 @@
 """Checkpoints that are whole or absent: written aside, flushed, checksummed, renamed; verified before use.
 
-    checkpoints/step-00000100/state.pt       what Lightning dumps, and `mien`: EMA, RNG of each rank, counters
-    checkpoints/step-00000100/manifest.json  sha256, bytes, step, samples consumed, recipe hash, version, time
-    checkpoints/latest, checkpoints/best     names of the newest and the best folder, for people and scripts
+    checkpoints/step-00000100/state.pt                         loops, schedule, RNG of each rank, counters
+    checkpoints/step-00000100/part-00000-of-00004.safetensors  what one rank held of weights, moments, EMA
+    checkpoints/step-00000100/manifest.json                    bytes and sha256 of each file, step, recipe hash, ...
+    checkpoints/latest, checkpoints/best                       names of the newest and the best folder
 
-The pointers are written last and only help to find a folder: what counts is that its manifest verifies.
+Where every rank holds all (one process, DDP) there is one part. The pointers are written last and only help to
+find a folder: what counts is that its manifest verifies.
 """
 
 from __future__ import annotations
@@ -18,21 +20,29 @@ import pickle
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 import mien
+from mien.engine import pieces
+from mien.engine.holdings import MOMENTS
+from mien.engine.pieces import PART, PartFiles
 from mien.engine.rundir import write_atomic
 from mien.errors import RunError
 
 log = logging.getLogger("mien.engine")
 STEP = re.compile(r"step-(\d{8,})")
 """Names of checkpoint folders."""
+Part = tuple[dict[str, Tensor], dict[str, list[Any]]]
+"""What a rank writes: the tensors and places that `pieces.flattened` gives."""
+PATIENCE_S = 900.0
+"""Seconds that the first rank waits for the parts of the others."""
 _SLACK = 1 << 20
 
 
@@ -45,15 +55,24 @@ class Checkpoint:
     manifest: dict[str, Any]
 
     def load(self) -> dict[str, Any]:
-        """The state; see `load_state`."""
-        return load_state(self.path)
+        """The state, see `load_state`, and every tensor whole: `state_dict`, `ema`, `exp_avg`, `exp_avg_sq`."""
+        state = load_state(self.path)
+        files: PartFiles = state.pop("parts")
+        found: dict[str, dict[str, Tensor]] = {"state_dict": {}, "ema": {}} | {m: {} for m in MOMENTS}
+        for name in files.names():
+            kind, _, own = name.partition("/")
+            found["state_dict" if kind == "weights" else kind][own] = files.whole(name)
+        return state | found
 
     def weights(self, *, ema: bool = True) -> dict[str, Tensor]:
         """Parameters and buffers by name; averaged ones where `ema` and the run kept an average."""
-        state = self.load()
-        weights = dict(state["state_dict"])
-        average = state["mien"]["ema"] if ema else None
-        return weights | average["weights"] if average else weights
+        state = load_state(self.path)
+        files: PartFiles = state["parts"]
+        names = files.names()
+        found = {n.removeprefix("weights/"): files.whole(n) for n in names if n.startswith("weights/")}
+        if ema:
+            found |= {n.removeprefix("ema/"): files.whole(n) for n in names if n.startswith("ema/")}
+        return found | {again: found[first] for again, first in state["mien"]["tied"].items()}
 
 
 class CheckpointStore:
@@ -118,15 +137,15 @@ class CheckpointStore:
         fix = f"steps here: {', '.join(map(str, self.steps())) or 'none'}"
         try:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-            size = (folder / "state.pt").stat().st_size
         except (OSError, ValueError) as error:
             raise RunError(f"checkpoint is incomplete: {error}", where=folder, fix=fix) from error
         if not isinstance(manifest, dict) or manifest.get("step") != step:
             raise RunError("manifest belongs to another step", where=folder, fix=fix)
-        if manifest.get("bytes") != size:
-            raise RunError(f"state.pt has {size} bytes, not {manifest.get('bytes')}", where=folder, fix=fix)
-        if manifest.get("sha256") != _digest(folder / "state.pt"):
-            raise RunError("state.pt does not match its sha256", where=folder, fix=fix)
+        files = manifest.get("files")
+        if not isinstance(files, dict) or "state.pt" not in files:
+            raise RunError("manifest names no files", where=folder, fix=fix)
+        for name, stated in files.items():
+            _verify(folder / Path(name).name, stated, fix)
         return Checkpoint(folder, step, manifest)
 
     def best_step(self) -> int | None:
@@ -135,36 +154,38 @@ class CheckpointStore:
         match = STEP.fullmatch(pointer.read_text(encoding="utf-8").strip()) if pointer.is_file() else None
         return int(match[1]) if match else None
 
-    def write(self, state: dict[str, Any], step: int, facts: dict[str, Any]) -> None:
-        """Write a checkpoint; a reader sees all of it or nothing.
+    def write(
+        self, state: dict[str, Any], part: Part, step: int, facts: dict[str, Any], world: int = 1
+    ) -> None:
+        """Write a checkpoint; a reader sees all of it or nothing. The other ranks call `write_part`.
 
         Args:
-            state: tensors and plain types.
+            state: plain types and small tensors.
+            part: what the first rank holds of the large ones.
             step: steps done.
             facts: more entries for the manifest.
+            world: how many ranks write a part.
 
         Raises:
-            RunError: if the disk has no room or cannot be written.
+            RunError: if the disk has no room or cannot be written, or another rank could not write its part.
         """
         final = self.path(step)
         aside = final.with_suffix(".tmp")
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(aside, ignore_errors=True)
-            self._check_room(state)
-            aside.mkdir()
+            self.write_part(part, step, 0, world)
             with (aside / "state.pt").open("wb") as file:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
             manifest = {
                 "step": step,
-                "bytes": (aside / "state.pt").stat().st_size,
-                "sha256": _digest(aside / "state.pt"),
+                "bytes": 0,
+                "files": {"state.pt": _stated(aside / "state.pt")} | collect(aside, world),
                 "mien": mien.__version__,
                 "time": time.time(),
                 **facts,
             }
+            manifest["bytes"] = sum(stated["bytes"] for stated in manifest["files"].values())
             write_atomic(aside / "manifest.json", json.dumps(manifest, indent=1) + "\n")
             _sync_folder(aside)
             shutil.rmtree(final, ignore_errors=True)
@@ -173,11 +194,29 @@ class CheckpointStore:
             write_atomic(self.root / "latest", f"{final.name}\n")
         except OSError as error:
             shutil.rmtree(aside, ignore_errors=True)
-            raise RunError(
-                f"checkpoint cannot be written: {error.strerror}",
-                where=final,
-                fix="free space, then --resume",
-            ) from error
+            raise _unwritten(final, error) from error
+        except RunError:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+
+    def write_part(self, part: Part, step: int, rank: int, world: int) -> None:
+        """Write what one rank holds; it counts once the first rank has found it and written the manifest.
+
+        Raises:
+            RunError: if the disk has no room or cannot be written.
+        """
+        tensors, places = part
+        aside = self.path(step).with_suffix(".tmp")
+        file = aside / PART.format(rank=rank, world=world)
+        try:
+            aside.mkdir(parents=True, exist_ok=True)
+            self._check_room(tensors)
+            pieces.write(file, tensors, places)
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+            write_atomic(file.with_suffix(".json"), json.dumps(_stated(file)))
+        except (OSError, SafetensorError) as error:
+            raise _unwritten(self.path(step), error) from error
 
     def mark_best(self, step: int) -> None:
         """Point `best` at a checkpoint."""
@@ -202,8 +241,8 @@ class CheckpointStore:
                 shutil.rmtree(damaged, ignore_errors=True)
                 os.rename(self.path(later), damaged)
 
-    def _check_room(self, state: dict[str, Any]) -> None:
-        need = sum(t.numel() * t.element_size() for t in _tensors(state)) + _SLACK
+    def _check_room(self, tensors: Mapping[str, Tensor]) -> None:
+        need = sum(t.numel() * t.element_size() for t in tensors.values()) + _SLACK
         free = shutil.disk_usage(self.root).free
         if free < need:
             raise RunError(
@@ -213,11 +252,34 @@ class CheckpointStore:
             )
 
 
-def load_state(folder: Path) -> dict[str, Any]:
-    """What lies in a checkpoint's folder, on the CPU; nothing but tensors and plain types is unpickled.
+def collect(aside: Path, world: int) -> dict[str, dict[str, Any]]:
+    """Bytes and sha256 of each rank's part, once all are written; their notes are removed.
 
     Raises:
-        RunError: if the file holds anything else.
+        RunError: if one does not come within `PATIENCE_S`.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    found: dict[str, dict[str, Any]] = {}
+    for rank in range(world):
+        file = aside / PART.format(rank=rank, world=world)
+        note = file.with_suffix(".json")
+        while not note.is_file():
+            if time.monotonic() > deadline:
+                what = f"rank {rank} did not write its part of the checkpoint in {PATIENCE_S:.0f} s"
+                raise RunError(what, where=aside, fix="see what it said, then --resume")
+            time.sleep(0.02)
+        found[file.name] = json.loads(note.read_text(encoding="utf-8"))
+        note.unlink()
+    return found
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """What lies in a checkpoint's folder: its state, and its `PartFiles` under `parts`.
+
+    Nothing but tensors and plain types is unpickled.
+
+    Raises:
+        RunError: if a file holds anything else, or cannot be read.
     """
     try:
         state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
@@ -226,9 +288,25 @@ def load_state(folder: Path) -> dict[str, Any]:
         raise RunError(
             f"checkpoint cannot be read: {reason}", where=folder, fix="choose another one"
         ) from error
-    if not isinstance(state, dict) or not {"state_dict", "mien"} <= state.keys():
+    if not isinstance(state, dict) or "mien" not in state:
         raise RunError("not a checkpoint of mien", where=folder, fix="choose another one")
-    return state
+    return state | {"parts": PartFiles(folder.glob("part-*.safetensors"))}
+
+
+def _verify(file: Path, stated: Any, fix: str) -> None:
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise RunError(f"checkpoint is incomplete: {error}", where=file.parent, fix=fix) from error
+    if not isinstance(stated, dict) or size != stated.get("bytes"):
+        expected = stated.get("bytes") if isinstance(stated, dict) else stated
+        raise RunError(f"{file.name} has {size} bytes, not {expected}", where=file.parent, fix=fix)
+    if _digest(file) != stated.get("sha256"):
+        raise RunError(f"{file.name} does not match its sha256", where=file.parent, fix=fix)
+
+
+def _stated(file: Path) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": _digest(file)}
 
 
 def _digest(path: Path) -> str:
@@ -236,15 +314,9 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _tensors(tree: Any) -> Iterator[Tensor]:
-    if isinstance(tree, Tensor):
-        yield tree
-    elif isinstance(tree, dict):
-        for value in tree.values():
-            yield from _tensors(value)
-    elif isinstance(tree, list | tuple):
-        for value in tree:
-            yield from _tensors(value)
+def _unwritten(final: Path, error: Exception) -> RunError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return RunError(f"checkpoint cannot be written: {reason}", where=final, fix="free space, then --resume")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -59,6 +59,15 @@ class BestConfig(Config):
     """Whether less or more of it is better."""
 
 
+class ZeroConfig(Config):
+    """DeepSpeed's ZeRO (Rajbhandari et al., 2020)."""
+
+    stage: Literal[1, 2, 3] = 2
+    """1 cuts the moments of AdamW over the ranks, 2 the gradients too, 3 also the weights."""
+    offload: bool = False
+    """Keep moments and float32 masters in host memory and step there: less GPU memory, more time."""
+
+
 class EngineConfig(Config):
     """The loop. A step is one optimiser step, that is one global batch."""
 
@@ -75,8 +84,11 @@ class EngineConfig(Config):
     """Processes a node. `auto`: under srun the tasks a node, else all GPUs, else one CPU process."""
     nodes: int | Literal["auto"] = "auto"
     """Machines. `auto`: under srun the nodes of the job, else one."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """`auto` takes DDP when there is more than one process."""
+    strategy: Literal["auto", "ddp", "fsdp2", "deepspeed"] = "auto"
+    """How several processes share the work; `auto` takes DDP when there is more than one. FSDP2 and DeepSpeed's
+    ZeRO cut weights, gradients and moments over the ranks. Each continues a checkpoint of any other."""
+    zero: ZeroConfig = ZeroConfig()
+    """What `deepspeed` cuts."""
     precision: Literal["32", "64", "bf16"] = "32"
     """`bf16` computes in mixed bfloat16 with float32 weights; `64` is for comparing runs without rounding."""
     threads: int | None = Field(default=None, ge=1)
@@ -152,6 +164,8 @@ class EngineConfig(Config):
             raise ValueError(
                 f"schedule.warmup {self.schedule.warmup} is longer than max_steps {self.max_steps}"
             )
+        if self.strategy == "deepspeed" and self.precision == "64":
+            raise ValueError("deepspeed steps in float32: precision 64 goes with ddp and fsdp2")
         if self.best and self.best.metric.startswith("val/"):
             raise ValueError("best.metric is written without `val/` in front")
         return self

@@ -10,10 +10,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+
+from mien.engine.portable import Portable
+
+if TYPE_CHECKING:
+    from mien.systems.base import SystemModule
 
 _PATIENCE_S = 15.0
 """Seconds that the first process gets to end by itself once another one failed, and the others after it."""
@@ -41,12 +46,12 @@ class Launcher(_SubprocessScriptLauncher):
             _reap(self.procs)
 
 
-class LocalDDP(DDPStrategy):
+class LocalDDP(Portable, DDPStrategy):
     """DDP with that launcher."""
 
-    def find_unused(self, wanted: bool) -> None:
-        """Whether a step may leave parameters without a gradient; to be said before `fit`."""
-        self._ddp_kwargs["find_unused_parameters"] = wanted
+    def prepare(self, module: SystemModule) -> None:
+        """A step may leave parameters without a gradient: DDP must know before it wraps the module."""
+        self._ddp_kwargs["find_unused_parameters"] = module.unused_parameters
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None

@@ -26,6 +26,7 @@ FREE = (
     "engine.devices",
     "engine.nodes",
     "engine.strategy",
+    "engine.zero",
     "engine.threads",
     "engine.deterministic",
     "engine.guard",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lightning.fabric.plugins import CheckpointIO
 
 from mien.engine.background import BackgroundWriter
-from mien.engine.checkpoint import STEP, CheckpointStore, load_state
+from mien.engine.checkpoint import STEP, CheckpointStore, Part, load_state
+from mien.engine.pieces import Piece, flattened
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,21 @@ class Saving:
         facts: more entries for the manifest.
         keep: how many checkpoints stay.
         best: whether it is the best one so far.
+        pieces: what this rank holds of the run's tensors, by name.
+        rank: this process.
+        world: how many ranks write a part; 1 where the first one holds everything.
     """
 
     facts: dict[str, Any]
     keep: int
     best: bool = False
+    pieces: dict[str, Piece] = field(default_factory=dict)
+    rank: int = 0
+    world: int = 1
+
+    def own(self) -> dict[str, Piece]:
+        """What this rank has to write: its own stretches, and on the first rank what all hold."""
+        return {n: piece for n, piece in self.pieces.items() if self.rank == 0 or not piece.shared}
 
 
 class StoreIO(CheckpointIO):
@@ -53,17 +64,23 @@ class StoreIO(CheckpointIO):
         assert match is not None, folder
         assert isinstance(storage_options, Saving)
         step, how, store = int(match[1]), storage_options, CheckpointStore(folder.parent)
+        tensors, places = flattened(how.own())
 
-        def write(state: dict[str, Any]) -> None:
-            store.write(state, step, how.facts)
+        def write(state: tuple[dict[str, Any], Part]) -> None:
+            rest, part = state
+            if how.rank:
+                store.write_part(part, step, how.rank, how.world)
+                return
+            store.write(rest, part, step, how.facts, how.world)
             if how.best:
                 store.mark_best(step)
             store.prune(how.keep)
 
+        state = (checkpoint, (tensors, places))
         if self.writer is None:
-            write(checkpoint)
+            write(state)
         else:
-            self.writer.submit(checkpoint, write)
+            self.writer.submit(state, write)
 
     def check(self) -> None:
         """Whether all is well so far.
@@ -86,7 +103,7 @@ class StoreIO(CheckpointIO):
     def load_checkpoint(
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """Read `state.pt` of the folder, always with `weights_only`."""
+        """Open the folder, see `load_state`; always with `weights_only`."""
         return load_state(Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:

@@ -17,10 +17,10 @@ from lightning.fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import Strategy
 
 from mien.engine.config import EngineConfig
 from mien.engine.launch import LocalDDP
+from mien.engine.portable import OneProcess, Portable
 from mien.engine.store_io import StoreIO
 from mien.errors import RunError
 
@@ -103,17 +103,15 @@ def make(engine: EngineConfig, shape: Shape) -> Trainer:
         shape: where to compute.
     """
     quiet()
-    strategy: Strategy | str = "auto"
-    if shape.world > 1 or engine.strategy == "ddp":
-        strategy = LocalDDP(gradient_as_bucket_view=True)
     plugins: list[Any] = [StoreIO(engine.checkpoint_async), _environment(shape)]
     return Trainer(
         accelerator=shape.accelerator,
         devices=shape.devices,
         num_nodes=shape.nodes,
-        strategy=strategy,
+        strategy=_strategy(engine, shape),
         plugins=plugins,
-        precision=_PRECISIONS[engine.precision],
+        # DeepSpeed brings its own precision, which wants float32 here.
+        precision=_PRECISIONS["32" if engine.strategy == "deepspeed" else engine.precision],
         max_steps=engine.max_steps,
         max_epochs=-1,
         accumulate_grad_batches=engine.accumulate,
@@ -125,6 +123,20 @@ def make(engine: EngineConfig, shape: Shape) -> Trainer:
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+
+
+def _strategy(engine: EngineConfig, shape: Shape) -> Portable:
+    if engine.strategy == "fsdp2":
+        from mien.engine.fsdp2 import LocalFSDP2
+
+        return LocalFSDP2(shape.world, engine.precision == "bf16")
+    if engine.strategy == "deepspeed":
+        from mien.engine.zero import LocalZero
+
+        return LocalZero(engine, shape.accelerator)
+    if shape.world > 1 or engine.strategy == "ddp":
+        return LocalDDP(gradient_as_bucket_view=True)
+    return OneProcess(torch.device("cuda", torch.cuda.current_device()) if shape.accelerator == "cuda" else "cpu")
 
 
 def quiet() -> None:

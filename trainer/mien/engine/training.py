@@ -21,8 +21,8 @@ from mien.engine import resume as resuming
 from mien.engine import rng, trainer
 from mien.engine.agree import Agreement
 from mien.engine.callback import Conductor
-from mien.engine.launch import LocalDDP
 from mien.engine.meters import TimedStream
+from mien.engine.portable import Portable
 from mien.engine.rundir import RunFolder
 from mien.engine.signals import Stopped, StopSignals, leave
 from mien.engine.trainer import Shape
@@ -178,8 +178,8 @@ class _Session:
             module = systems.get(self.recipe.system).build(self.recipe)
             if self.recipe.engine.precision == "64":
                 module.double()  # Lightning does it after it has restored the weights, which rounds them
-            if isinstance(self.loop.strategy, LocalDDP):
-                self.loop.strategy.find_unused(module.unused_parameters)
+            assert isinstance(self.loop.strategy, Portable)
+            self.loop.strategy.prepare(module)
             conductor = Conductor(
                 self.recipe,
                 self.folder,

@@ -11,6 +11,7 @@ import torch
 from mien.engine import rng
 from mien.engine.agree import Agreement
 from mien.engine.ema import Ema
+from mien.engine.portable import Portable
 from mien.systems.base import SystemModule
 
 
@@ -34,12 +35,13 @@ class Validation:
         rows: list[dict[str, float]] = []
         valid: list[float] = []
         averaged = ema.applied() if ema else contextlib.nullcontext()
-        precision = module.trainer.precision_plugin.forward_context()
+        strategy = module.trainer.strategy
+        assert isinstance(strategy, Portable)
         module.eval()
-        with rng.preserved(), averaged, precision, torch.no_grad():
+        with rng.preserved(), averaged, torch.no_grad():
             for batch in self.batches:
                 batch = module.transfer_batch_to_device(batch, module.device, 0)
-                found = module.validation_logs(batch, step)
+                found = strategy.validate(batch, step)
                 rows.append({name: float(value) for name, value in found.items()})
                 valid.append(float(batch["valid"].sum()))
         module.train()

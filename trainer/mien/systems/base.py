@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch import Tensor, nn
 
 from mien import optim
 from mien.engine.meters import Window
@@ -17,11 +16,21 @@ from mien.engine.meters import Window
 if TYPE_CHECKING:
     from mien.engine.agree import Agreement
     from mien.engine.guard import Guard
+    from mien.engine.holdings import Holdings
     from mien.engine.signals import StopSignals
     from mien.recipe import Recipe
 
 Batch = dict[str, Any]
 """A collated micro batch: tensors, batch first; always with `valid`, `index` and `uid` (see `mien.data`)."""
+
+
+class Services(NamedTuple):
+    """What the engine gives a module for the step boundary."""
+
+    guard: Guard
+    agreement: Agreement
+    signals: StopSignals
+    holdings: Holdings
 
 
 class SystemModule(LightningModule, ABC):
@@ -45,7 +54,7 @@ class SystemModule(LightningModule, ABC):
         self.stop_signal = 0
         self._losses: list[Tensor] = []
         self._uids: list[Tensor] = []
-        self._services: tuple[Guard, Agreement, StopSignals] | None = None
+        self._services: Services | None = None
 
     @abstractmethod
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor | float]]:
@@ -64,8 +73,17 @@ class SystemModule(LightningModule, ABC):
     def param_groups(self) -> list[dict[str, Any]]:
         """Groups for AdamW: `params`, and optionally `lr_scale` and `weight_decay`."""
 
-    def after_step(self) -> None:
-        """Clamp what must stay in range; called without gradient after each step that was not skipped."""
+    def bounds(self) -> list[tuple[nn.Parameter, float, float]]:
+        """Parameters to clamp after each step, element by element: (parameter, lowest, highest)."""
+        return []
+
+    def blocks(self) -> list[nn.Module]:
+        """Parts that are gathered, compiled and recomputed one by one, such as the layers of a transformer.
+
+        Each is called through its `forward`, in order, and holds a good share of the parameters; what is left
+        over is treated as one part.
+        """
+        return []
 
     @torch.no_grad()
     def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
@@ -76,9 +94,9 @@ class SystemModule(LightningModule, ABC):
         loss, logs = self.loss(batch, step)
         return {"loss": loss, **logs}
 
-    def attach(self, guard: Guard, agreement: Agreement, signals: StopSignals) -> None:
+    def attach(self, services: Services) -> None:
         """Give the module what the step boundary needs."""
-        self._services = (guard, agreement, signals)
+        self._services = services
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one micro batch; tensors are noted for the log without waiting for the device."""
@@ -95,20 +113,20 @@ class SystemModule(LightningModule, ABC):
         schedule = optim.scheduler(optimizer, engine.max_steps, engine.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Clip, and let the ranks agree: is the step finite, and has any of them been told to stop?"""
         assert self._services is not None, "the engine calls attach() before it trains"
-        guard, agreement, signals = self._services
-        params = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = get_total_norm([p.grad for p in params if p.grad is not None])
+        if self.trainer.fit_loop._should_accumulate():
+            return  # a strategy that accumulates by itself comes here after every micro batch
+        guard, agreement, signals, holdings = self._services
+        norm = holdings.norm()
         loss = torch.stack(self._losses).mean()
         bad = not bool(torch.isfinite(norm) & torch.isfinite(loss))
         any_bad, self.stop_signal = agreement.highest(int(bad), signals.pending)
         self.skipped = bool(any_bad)
         uids, self._losses, self._uids = self._uids, [], []
         if self.skipped:
-            # Without gradients AdamW changes neither weights nor moments; the stream and the schedule go on.
-            optimizer.zero_grad(set_to_none=True)
+            holdings.drop()  # the stream and the schedule go on
             self.window.drop_step()
             mine = {"loss": str(loss.item()), "grad_norm": str(norm.item()), "uids": torch.cat(uids).tolist()}
             entry = {"step": self.trainer.global_step, "ranks": agreement.gather(mine)}
@@ -118,11 +136,10 @@ class SystemModule(LightningModule, ABC):
         self.window.add({"grad_norm": norm})
         self.window.keep_step()
         if self.recipe.engine.clip is not None:
-            clip_grads_with_norm_(params, self.recipe.engine.clip, norm)
+            holdings.clip(self.recipe.engine.clip, norm)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then clamp unless the step was skipped."""
         super().optimizer_step(*args, **kwargs)
-        if not self.skipped:
-            with torch.no_grad():
-                self.after_step()
+        if not self.skipped and self._services is not None and not self.trainer.fit_loop._should_accumulate():
+            self._services.holdings.clamp(self.bounds())

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 
 import torch
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
-from mien.systems.emocapclip.towers import build_towers
+from mien.systems.emocapclip.towers import ResidualBlock, build_towers
 
 _EPS = 1e-6
 
@@ -65,11 +66,10 @@ class EmoCapCLIP(nn.Module):
         """Tokens int [T, 77] to unit rows float32 [T, D]."""
         return unit(self.text(tokens))
 
-    @torch.no_grad()
-    def clamp_scales(self, highest: float) -> None:
-        """Keep both multipliers in [1, highest]."""
-        for theta in (self.log_scale, self.local_log_scale):
-            theta.clamp_(0.0, math.log(highest))
+    def blocks(self) -> list[nn.Module]:
+        """Residual blocks and transformer layers of both towers, in the order of the forward pass."""
+        kinds = (ResidualBlock, ResidualAttentionBlock)
+        return [part for tower in (self.image, self.text) for part in tower.modules() if isinstance(part, kinds)]
 
     def _patch_head(self, config: ModelConfig) -> tuple[nn.LayerNorm, nn.Linear]:
         """LN_loc and W_loc, copied from the CLS post-norm and projection where the tower has them."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mien.optim import decay_groups
 from mien.systems.base import Batch, SystemModule
@@ -93,9 +94,14 @@ class EmoCapModule(SystemModule):
             *decay_groups(patch_head, _PATCH_HEAD_LR if pretrained else 1.0),
         ]
 
-    def after_step(self) -> None:
-        """Clamp both temperatures to [0, ln max_scale]."""
-        self.model.clamp_scales(self.levels.max_scale)
+    def bounds(self) -> list[tuple[nn.Parameter, float, float]]:
+        """Both temperatures in [0, ln max_scale]."""
+        highest = math.log(self.levels.max_scale)
+        return [(theta, 0.0, highest) for theta in (self.model.log_scale, self.model.local_log_scale)]
+
+    def blocks(self) -> list[nn.Module]:
+        """Residual blocks and transformer layers of both towers."""
+        return self.model.blocks()
 
     @torch.no_grad()
     def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
