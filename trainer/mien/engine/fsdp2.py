@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.strategies import ModelParallelStrategy, ParallelStrategy
 from torch import Tensor, nn
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 from torch.nn.utils import get_total_norm
 
 from mien.engine.holdings import Replicated
 from mien.engine.launch import Launcher
 from mien.engine.pieces import Piece
-from mien.engine.portable import Portable
+from mien.engine.portable import Portable, straighten
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 class LocalFSDP2(Portable, ModelParallelStrategy):
     """Lightning's model-parallel strategy with data parallelism alone.
 
-    Each of the module's `blocks` is gathered for its own forward and backward pass, the rest for the whole
-    step. Scalars cannot be cut into rows: they stay whole, and their gradients are averaged at the step.
+    Each of the module's `blocks` is gathered for its own forward and backward pass, the rest for the whole step.
 
     Args:
         world: processes in all.
@@ -38,11 +38,19 @@ class LocalFSDP2(Portable, ModelParallelStrategy):
         super().__init__(data_parallel_size=world, tensor_parallel_size=1, save_distributed_checkpoint=False)
         self._bf16 = bf16
 
+    def setup_environment(self) -> None:
+        """Join the ranks and lay out their mesh; Lightning's own wants the module first."""
+        ParallelStrategy.setup_environment(self)
+        self._setup_distributed()
+        if self._device_mesh is None:
+            kind = self.root_device.type
+            self._device_mesh = init_device_mesh(kind, (self.world_size,), mesh_dim_names=("data_parallel",))
+
     def prepare(self, module: SystemModule) -> None:
         """Cut the module into shards as soon as Lightning has made the mesh of ranks."""
 
         def configure_model() -> None:
-            shard(module, self.device_mesh["data_parallel"], self._bf16)
+            shard(module, self.device_mesh, self._bf16)
 
         module.configure_model = configure_model  # type: ignore[method-assign]
 
@@ -68,16 +76,16 @@ def shard(module: SystemModule, mesh: Any, bf16: bool) -> None:
         param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32 if bf16 else None,
         cast_forward_inputs=False,
     )  # fmt: skip
+    straighten(module)
     for block in module.blocks():
         fully_shard(block, mesh=mesh, mp_policy=policy)
-    scalars = {p for p in module.parameters() if not p.ndim}
-    fully_shard(module, mesh=mesh, ignored_params=scalars)
+    fully_shard(module, mesh=mesh)
     for name in ("training_step", "validation_logs"):
         register_fsdp_forward_method(module, name)
 
 
 class Rows(Replicated):
-    """What FSDP2 leaves on a rank: rows of each parameter, and scalars whole."""
+    """What FSDP2 leaves on a rank: rows of each parameter."""
 
     sharded = True
 
@@ -93,28 +101,30 @@ class Rows(Replicated):
         return self._cut(parameter, moment)
 
     def _cut(self, parameter: nn.Parameter, tensor: Tensor) -> Piece:
-        if not isinstance(tensor, DTensor):
-            return Piece.whole(tensor)
+        assert isinstance(tensor, DTensor)
         local = tensor.to_local()
         rows = tensor.shape[0]
         each = -(-rows // self._world)  # as torch.chunk cuts: all alike, the last ones short or empty
         first = min(tensor.device_mesh.get_local_rank() * each, rows)
         return Piece(local, first * (tensor.numel() // max(rows, 1)), tuple(tensor.shape))
 
+    def refresh(self) -> None:
+        """Give up gathered copies: what is gathered last in a pass stays so, and would outlive a change of rows."""
+        for part in self.module.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()
+
     def norm(self) -> Tensor:
-        """Rows add up over the ranks; gradients of scalars are averaged here."""
-        whole = [p.grad for p in self.gradients() if p.grad is not None and not isinstance(p.grad, DTensor)]
-        for grad in whole:
-            dist.all_reduce(grad)
-            grad /= self._world
-        rows = [p.grad.to_local() for p in self.gradients() if isinstance(p.grad, DTensor)]
-        squares = get_total_norm(rows).square()
+        """Squares of rows add up over the ranks."""
+        squares = get_total_norm(self._rows()).square()
         dist.all_reduce(squares)
-        return (squares + get_total_norm(whole).square()).sqrt()
+        return squares.sqrt()
 
     def clip(self, limit: float, norm: Tensor) -> None:
         """Scale in place, as torch does it."""
         scale = torch.clamp(limit / (norm + 1e-6), max=1.0)
-        for parameter in self.gradients():
-            grad = parameter.grad
-            (grad.to_local() if isinstance(grad, DTensor) else grad).mul_(scale)  # type: ignore[union-attr]
+        torch._foreach_mul_(self._rows(), scale)
+
+    def _rows(self) -> list[Tensor]:
+        """This rank's rows of the gradients."""
+        return [p.grad.to_local() for p in self.parameters.values() if isinstance(p.grad, DTensor)]

@@ -77,5 +77,11 @@ class Portable(Strategy):
         self.holdings.restore(checkpoint["parts"], checkpoint["mien"]["adam_steps"])
 
 
+def straighten(module: torch.nn.Module) -> None:
+    """Lay every parameter out row by row, as those who cut it expect: channels-last weights are not."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.reshape(-1).view(parameter.shape)
+
+
 class OneProcess(Portable, SingleDeviceStrategy):
     """A single process on one device."""

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.fabric.plugins.environments import (
@@ -17,19 +17,13 @@ from lightning.fabric.plugins.environments import (
     TorchElasticEnvironment,
 )
 from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
 
 from mien.engine.config import EngineConfig
 from mien.engine.launch import LocalDDP
 from mien.engine.portable import OneProcess, Portable
 from mien.engine.store_io import StoreIO
 from mien.errors import RunError
-
-_PRECISIONS: dict[str, Literal["bf16-mixed", "32-true", "64-true"]] = {
-    "bf16": "bf16-mixed",
-    "32": "32-true",
-    "64": "64-true",
-}
-
 
 @dataclass(frozen=True)
 class Shape:
@@ -103,15 +97,13 @@ def make(engine: EngineConfig, shape: Shape) -> Trainer:
         shape: where to compute.
     """
     quiet()
-    plugins: list[Any] = [StoreIO(engine.checkpoint_async), _environment(shape)]
+    plugins: list[Any] = [StoreIO(engine.checkpoint_async), _environment(shape), _precision(engine, shape)]
     return Trainer(
         accelerator=shape.accelerator,
         devices=shape.devices,
         num_nodes=shape.nodes,
         strategy=_strategy(engine, shape),
         plugins=plugins,
-        # DeepSpeed brings its own precision, which wants float32 here.
-        precision=_PRECISIONS["32" if engine.strategy == "deepspeed" else engine.precision],
         max_steps=engine.max_steps,
         max_epochs=-1,
         accumulate_grad_batches=engine.accumulate,
@@ -137,6 +129,17 @@ def _strategy(engine: EngineConfig, shape: Shape) -> Portable:
     if shape.world > 1 or engine.strategy == "ddp":
         return LocalDDP(gradient_as_bucket_view=True)
     return OneProcess(torch.device("cuda", torch.cuda.current_device()) if shape.accelerator == "cuda" else "cpu")
+
+
+def _precision(engine: EngineConfig, shape: Shape) -> Precision:
+    """As a plugin: by name Lightning refuses float64 with FSDP2."""
+    if engine.strategy == "deepspeed":
+        from mien.engine.zero import Float32
+
+        return Float32()
+    if engine.precision == "bf16":
+        return MixedPrecision("bf16-mixed", shape.accelerator)
+    return DoublePrecision() if engine.precision == "64" else Precision()
 
 
 def quiet() -> None:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from mien.engine.config import EngineConfig
 from mien.engine.launch import Launcher
-from mien.engine.portable import Portable
-from mien.engine.portable import Portable
+from mien.engine.portable import Portable, straighten
+from mien.engine.portable import Portable, straighten
 from mien.engine.zero_holdings import Stage3, Stages12
 from mien.errors import RunError
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
 
     from mien.engine.holdings import Holdings
-    from mien.systems.base import Batch
+    from mien.systems.base import Batch, SystemModule
 
 
 def settings(engine: EngineConfig) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class LocalZero(Portable, DeepSpeedStrategy):
             raise RunError("deepspeed is not installed", where="engine.strategy", fix=fix)
         os.environ.setdefault("DS_ACCELERATOR", accelerator)  # read when deepspeed is first imported
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-        super().__init__(config=settings(engine), precision_plugin=Float32())
+        super().__init__(config=settings(engine))
         self._stage = engine.zero.stage
         self._offload = engine.zero.offload
 
@@ -87,10 +87,28 @@ class LocalZero(Portable, DeepSpeedStrategy):
         self.set_world_ranks()
         self._init_deepspeed_distributed()
 
+    def prepare(self, module: SystemModule) -> None:
+        """DeepSpeed lays parameters end to end."""
+        straighten(module)
+
     def hold(self, module: LightningModule) -> Holdings:
         """Stretches of each parameter."""
         kind = Stage3 if self._stage == 3 else Stages12
         return kind(module, self.optimizers[0], self.global_rank)
+
+    def _setup_model_and_optimizer(self, model: nn.Module, optimizer: Any, lr_scheduler: Any = None) -> Any:
+        """As Lightning's, which also names the device by a number that only CUDA devices have."""
+        import deepspeed
+
+        engine, zero, _, _ = deepspeed.initialize(
+            model=model,
+            config=self.config,
+            model_parameters=[p for p in model.parameters() if p.requires_grad],
+            optimizer=optimizer,
+            lr_scheduler=lr_scheduler,
+            dist_init_required=False,
+        )
+        return engine, zero
 
     def validate(self, batch: Batch, step: int) -> Any:
         """Through DeepSpeed's engine, which gathers weights and sets autocast."""

@@ -24,8 +24,9 @@ class EmoCapCLIP(nn.Module):
     """Two towers, a patch head `LN_loc, W_loc` of its own, theta and theta_loc.
 
     Attributes:
-        log_scale: theta, 0-d; the logit scale of the global levels is its exponential.
-        local_log_scale: theta_loc, 0-d.
+        log_scale: theta, [1]; the logit scale of the global levels is its exponential. Not 0-d, because neither
+            FSDP2 nor ZeRO can cut that.
+        local_log_scale: theta_loc, [1].
     """
 
     mean: Tensor
@@ -40,8 +41,8 @@ class EmoCapCLIP(nn.Module):
         start = math.log(objective.scale or 1 / 0.07)
         if objective.scale is None and towers.log_scale is not None:
             start = float(towers.log_scale)
-        self.log_scale = nn.Parameter(torch.tensor(start))
-        self.local_log_scale = nn.Parameter(torch.tensor(math.log(objective.local.scale)))
+        self.log_scale = nn.Parameter(torch.tensor([start]))
+        self.local_log_scale = nn.Parameter(torch.tensor([math.log(objective.local.scale)]))
         # Fixed for all branches, so that weights move between them; frozen where no loss would reach it.
         self.local_norm, self.local_projection = self._patch_head(config)
         for part in (self.local_norm, self.local_projection):

@@ -71,8 +71,8 @@ class EmoCapModule(SystemModule):
             ]
         global_, summary, local = empty
         return Encoded(
-            image, patches, global_, summary, local.unflatten(0, batch["mask_l"].shape), model.log_scale,
-            model.local_log_scale,
+            image, patches, global_, summary, local.unflatten(0, batch["mask_l"].shape),
+            model.log_scale.squeeze(0), model.local_log_scale.squeeze(0),
         )  # fmt: skip
 
     def param_groups(self) -> list[dict[str, Any]]:
