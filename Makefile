@@ -13,7 +13,7 @@ TRAIN_IMAGES ?= 6000
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint reproduce-ablation reproduce-wild reproduce-ranks reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint reproduce-ablation reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -83,6 +83,9 @@ reproduce-wild: setup  ## Photographs in PHOTOS (with labels.csv), towers of run
 
 reproduce-ranks: data  ## 50 steps on 1, 2 and 4 processes: how far losses and weights are apart
 	$(BIN)/python -m mien.reproduce ranks --data $(DATA)
+
+reproduce-layouts: data  ## ddp, fsdp2 and ZeRO on 1, 2, 4 processes, and checkpoints moved between all of them
+	$(BIN)/python -m mien.reproduce layouts --data $(DATA)
 
 reproduce-backends: data  ## 200 steps on each back end of the kernels: how far losses and weights are apart
 	$(BIN)/python -m mien.reproduce backends --data $(DATA)

@@ -72,7 +72,7 @@ def test_old_checkpoints_go_only_after_the_new_one_is_there(tmp_path: Path) -> N
     io, store = StoreIO(background=True), CheckpointStore(tmp_path)
     for step in range(1, 6):
         pieces = {"weights/w": Piece.whole(torch.full((3, 2), float(step)))}
-        io.save_checkpoint(STATE, store.path(step), Saving({"consumed": step}, 2, step == 2, pieces))
+        io.save_checkpoint(STATE, store.path(step), Saving({"consumed": step}, 2, 1, step == 2, pieces))
     io.wait()
     assert store.steps() == [2, 4, 5]
     assert store.best_step() == 2

@@ -34,6 +34,18 @@ def test_checkpoints_are_pruned_but_for_the_best(tmp_path: Path) -> None:
         CheckpointStore(tmp_path / "empty").find()
 
 
+def test_the_newest_regular_checkpoint_stays_beside_those_of_stop_signals(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    for step in (5, 10, 11, 12, 13):
+        store.write(STATE, PART, step, {})
+        store.prune(2, every=5)
+    assert store.steps() == [10, 12, 13]
+    regular, newest = store.newest_valid(5), store.newest_valid()
+    assert regular is not None
+    assert newest is not None
+    assert (regular.step, newest.step) == (10, 13)
+
+
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CheckpointStore(tmp_path)
     store.write(STATE, PART, 1, {})

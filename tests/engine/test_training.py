@@ -260,3 +260,13 @@ def test_validation_leaves_training_alone(sets: dict[str, Path], whole: RunFolde
     run = RunFolder(engine.run(toy_recipe(sets, tmp_path, *keys)))
     assert differences(state(run)["state_dict"], state(whole)["state_dict"]) == []
     assert differences(state(run)["rng"], state(whole)["rng"]) == []
+
+
+def test_compiled_blocks_learn_the_same(sets: dict[str, Path], tmp_path: Path) -> None:
+    curves = []
+    for compiled in ("false", "true"):
+        root = tmp_path / compiled
+        root.mkdir()
+        keys = (f"engine.compile={compiled}", "engine.max_steps=6", "model.dropout=0")
+        curves.append([row["train/loss"] for row in learned(RunFolder(engine.run(toy_recipe(sets, root, *keys))))])
+    assert curves[1] == pytest.approx(curves[0], rel=1e-5)

@@ -47,6 +47,9 @@ class ToyModule(SystemModule):
             loss = ToyModule.interfere(loss, step)
         return loss, {"twice": 2 * loss.detach()}
 
+    def blocks(self) -> list[nn.Module]:
+        return [self.net]
+
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"params": list(self.net.parameters())}]
 

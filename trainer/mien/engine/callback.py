@@ -7,20 +7,24 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from mien import optim
 from mien.engine import rng
 from mien.engine.agree import Agreement
+from mien.engine.clock import StepClock
 from mien.engine.ema import Ema
 from mien.engine.guard import Guard
-from mien.engine.holdings import tied
 from mien.engine.meters import FlopMeter, Speed, TimedStream, peak_flops
 from mien.engine.pieces import PartFiles
 from mien.engine.portable import Portable
+from mien.engine.profiling import Profiling
 from mien.engine.progress import Reporter
 from mien.engine.rundir import RunFolder
 from mien.engine.samples import SampleLog
 from mien.engine.signals import StopSignals
+from mien.engine.snapshot import Snapshot
+from mien.engine.spikes import SpikeDetector
 from mien.engine.store_io import Saving, StoreIO
 from mien.engine.tracking import Tracker
 from mien.engine.validation import Validation
@@ -68,6 +72,8 @@ class Conductor(Callback):
         self.validation = validation
         self.first = agreement.rank == 0
         self.guard = Guard(self.engine.guard, folder.path / "nonfinite.jsonl")
+        spike = self.engine.spike
+        self.spikes = SpikeDetector(spike, folder.path / "spikes.jsonl") if spike is not None else None
         self.step = start
         self.saved_step = start
         self.stopped_by = 0
@@ -101,28 +107,25 @@ class Conductor(Callback):
         assert isinstance(trainer.strategy, Portable)
         self.module = module
         self.holdings = trainer.strategy.holdings
-        module.attach(Services(self.guard, self.agreement, self.signals, self.holdings))
+        module.attach(Services(self.guard, self.agreement, self.signals, self.holdings, self.spikes))
+        self.clock = StepClock(module.device)
+        rank, world = self.agreement.rank, self.agreement.world
+        self.profiling = Profiling(self.engine.profile, self.folder.path / "profile", self.step, rank, world)
         self.ema = Ema(self.holdings, self.engine.ema) if self.engine.ema is not None else None
         self.speed = Speed(self.engine.global_batch, self.stream)
+        self.snapshot = Snapshot(
+            self.agreement, self.holdings, self.ema, self.guard, self.spikes, module.window, self.speed
+        )
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Last act before the loop: the loader exists, so from here on only training draws random numbers."""
         self.signals.install()  # Lightning has just put its own SIGTERM handler over ours
-        saved, rank = self._restored, self.agreement.rank
-        self._restored = None
+        saved, self._restored = self._restored, None
         if saved is None:
-            rng.seed(self.recipe.seed, rank=rank)
+            rng.seed(self.recipe.seed, rank=self.agreement.rank)
         else:
-            if self.ema is not None:
-                self.ema.restore(self._parts, saved["ema"])
-            self.guard.load_state_dict(saved["guard"])
-            self.module.window.load_state_dict(saved["window"])
-            self.speed.productive_s = saved["productive_s"]
             self.best = saved["best"]
-            if len(saved["rng"]) == self.agreement.world:
-                rng.restore(saved["rng"][rank])
-            else:  # another number of ranks: no generator fits, so begin new ones that depend on the step
-                rng.seed(self.recipe.seed, rank=rank, step=self.step)
+            self.snapshot.bring_back(saved, self._parts, seed=self.recipe.seed, step=self.step)
             optim.refresh(trainer.lr_scheduler_configs[0].scheduler)
         assert isinstance(trainer.strategy.checkpoint_io, StoreIO)
         self._io = trainer.strategy.checkpoint_io
@@ -143,6 +146,17 @@ class Conductor(Callback):
             module.train()
             self._flops = meter.step_flops * self.engine.accumulate * self.agreement.world
             self.speed.mark()
+        if not self._micro:
+            self.profiling.before(self.step + 1)
+        self.clock.begin()
+
+    def on_before_backward(self, trainer: Trainer, module: LightningModule, loss: Tensor) -> None:
+        """The forward pass has ended."""
+        self.clock.mark("forward")
+
+    def on_after_backward(self, trainer: Trainer, module: LightningModule) -> None:
+        """The backward pass has ended, and with it what of the ranks' exchange it did not hide."""
+        self.clock.mark("backward")
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -154,15 +168,21 @@ class Conductor(Callback):
         if trainer.global_step > self.step:
             self._micro = 0
             self.step = trainer.global_step
+            self.clock.mark("optimizer")
+            self.clock.step()
+            self.profiling.after(self.step)
             self._close_step(trainer)
             self.speed.mark()
 
     def _close_step(self, trainer: Trainer) -> None:
-        if self.ema is not None and not self.module.skipped:
+        assert self._io is not None
+        if self.module.spiked and self.engine.spike and self.engine.spike.action == "rollback":
+            self._io.wait()
+            self.snapshot.roll_back(self.folder.store, self.step, self.engine.checkpoint_every)
+        elif self.ema is not None and not self.module.skipped:
             self.ema.update()
         self.speed.step()
         self.watchdog.beat()
-        assert self._io is not None
         self._io.check()
         self.reporter.step(self.step)
         last = self.step >= self.engine.max_steps
@@ -196,7 +216,9 @@ class Conductor(Callback):
         row = {f"train/{n}": s / max(c, 1) for n, s, c in zip(window, totals[::2], totals[1::2], strict=True)}
         row["train/lr"] = self._last_rate(trainer)
         row["train/skipped"] = float(self.guard.skips)
-        row |= self.speed.row()
+        if self.spikes is not None:
+            row["train/spikes"] = float(self.spikes.spikes)
+        row |= self.speed.row() | self.clock.row() | self.profiling.communication
         if self._save_s:
             row["perf/save_s"], self._save_s = self._save_s, 0.0
         row["perf/goodput"] = self.speed.productive_s / max(self.folder.wall_seconds(), 1e-9)
@@ -236,9 +258,9 @@ class Conductor(Callback):
         if self.saved_step != self.step:
             began = time.perf_counter()
             facts = {"consumed": self.step * self.engine.global_batch, "recipe_hash": self.recipe.hash}
-            pieces = self.holdings.pieces() | (self.ema.pieces() if self.ema is not None else {})
-            writers = self.agreement.world if self.holdings.sharded else 1
-            how = Saving(facts, self.engine.keep_last, best, pieces, self.agreement.rank, writers)
+            snapshot, rank = self.snapshot, self.agreement.rank
+            keep, every = self.engine.keep_last, self.engine.checkpoint_every
+            how = Saving(facts, keep, every, best, snapshot.pieces(), rank, snapshot.writers)
             trainer.save_checkpoint(
                 self.folder.store.path(self.step), weights_only=False, storage_options=how
             )
@@ -254,30 +276,14 @@ class Conductor(Callback):
         self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add what Lightning does not know of; called on all ranks, written by the first."""
-        checkpoint["mien"] = {
-            "step": self.step,
-            "consumed": self.step * self.engine.global_batch,
-            "world": self.agreement.world,
-            "rng": self.agreement.gather(rng.state()),
-            "ema": self.ema.updates if self.ema is not None else None,
-            "adam_steps": self._adam_steps(),
-            "tied": tied(self.module),
-            "guard": self.guard.state_dict(),
-            "window": self.module.window.state_dict(),
-            "productive_s": self.speed.productive_s,
-            "best": self.best,
-        }
-
-    def _adam_steps(self) -> dict[str, float]:
-        """AdamW's count for every parameter that has moments anywhere."""
-        steps = self.holdings.steps()
-        if self.holdings.sharded:
-            return {name: step for found in self.agreement.gather(steps) for name, step in found.items()}
-        return steps
+        consumed = self.step * self.engine.global_batch
+        checkpoint["mien"] = self.snapshot.take(self.step, consumed, self.best)
 
     def close(self, exit_code: int) -> None:
         """End the watch and the loaders, and leave disk, terminal and tracker in order."""
         self.watchdog.close()
+        if hasattr(self, "profiling"):
+            self.profiling.close()
         if self._io is not None:
             try:
                 self._io.wait()

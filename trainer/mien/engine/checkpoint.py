@@ -118,9 +118,15 @@ class CheckpointStore:
             )
         return self.verify(int(which))
 
-    def newest_valid(self) -> Checkpoint | None:
-        """The newest checkpoint that verifies; says which newer ones it passes over, and why."""
+    def newest_valid(self, every: int = 1) -> Checkpoint | None:
+        """The newest checkpoint that verifies; says which newer ones it passes over, and why.
+
+        Args:
+            every: look only at steps that this number divides.
+        """
         for step in reversed(self.steps()):
+            if step % every:
+                continue
             try:
                 return self.verify(step)
             except RunError as error:
@@ -222,10 +228,12 @@ class CheckpointStore:
         """Point `best` at a checkpoint."""
         write_atomic(self.root / "best", f"{self.path(step).name}\n")
 
-    def prune(self, keep: int) -> None:
-        """Delete all but the newest `keep` checkpoints and the best one."""
-        for step in self.steps()[:-keep]:
-            if step != self.best_step():
+    def prune(self, keep: int, every: int = 1) -> None:
+        """Delete all but the newest `keep` checkpoints, the best one, and the newest that `every` divides."""
+        steps = self.steps()
+        regular = max((step for step in steps if step % every == 0), default=None)
+        for step in steps[:-keep]:
+            if step not in (regular, self.best_step()):
                 shutil.rmtree(self.path(step))
 
     def rewind(self, step: int) -> None:

@@ -50,6 +50,28 @@ class GuardConfig(Config):
     """Stop the run after this many skipped steps in all."""
 
 
+class SpikeConfig(Config):
+    """When a loss is a spike, and what then; see `mien.engine.spikes`."""
+
+    threshold: float = Field(default=8.0, gt=0)
+    """Robust standard deviations above the median of the losses before."""
+    window: int = Field(default=64, ge=8)
+    """How many losses before it is compared with."""
+    action: Literal["note", "skip", "rollback"] = "note"
+    """Note it in `spikes.jsonl`, also skip its step, or also return to the newest checkpoint."""
+    max_rollbacks: int = Field(default=3, ge=1)
+    """Stop the run at a spike after this many rollbacks."""
+
+
+class ProfileConfig(Config):
+    """Steps to trace with torch's profiler, into `profile` of the run folder."""
+
+    start: int | None = Field(default=None, ge=1)
+    """First step to trace; null traces none."""
+    steps: int = Field(default=3, ge=1, le=100)
+    """How many."""
+
+
 class BestConfig(Config):
     """Which validation metric decides the checkpoint that the `best` pointer names."""
 
@@ -89,6 +111,8 @@ class EngineConfig(Config):
     ZeRO cut weights, gradients and moments over the ranks. Each continues a checkpoint of any other."""
     zero: ZeroConfig = ZeroConfig()
     """What `deepspeed` cuts."""
+    compile: bool = False
+    """Compile the forward and backward pass of each of the system's blocks (torch.compile)."""
     precision: Literal["32", "64", "bf16"] = "32"
     """`bf16` computes in mixed bfloat16 with float32 weights; `64` is for comparing runs without rounding."""
     threads: int | None = Field(default=None, ge=1)
@@ -103,6 +127,8 @@ class EngineConfig(Config):
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of a moving average of the weights, used for validation and export; None keeps none."""
     guard: GuardConfig = GuardConfig()
+    spike: SpikeConfig | None = None
+    """Watch for spikes of the loss; None does not. Ranks then compare losses at every step."""
 
     log_every: int = Field(default=10, ge=1)
     """Steps between rows of `metrics.csv`, which hold means since the row before."""
@@ -118,6 +144,9 @@ class EngineConfig(Config):
     """How many checkpoints to keep; at least two, so that a damaged one has a predecessor."""
     best: BestConfig | None = None
     """Also keep the checkpoint with the best validation metric; None keeps only the last ones."""
+
+    profile: ProfileConfig = ProfileConfig()
+    """Write a trace of some steps."""
 
     signals: tuple[str, ...] = ("SIGUSR1", "SIGUSR2", "SIGTERM", "SIGINT")
     """Signals that save and stop. SIGUSR1 and SIGUSR2 also requeue a Slurm job; see `mien.engine.signals`."""

@@ -27,9 +27,11 @@ FREE = (
     "engine.nodes",
     "engine.strategy",
     "engine.zero",
+    "engine.compile",
     "engine.threads",
     "engine.deterministic",
     "engine.guard",
+    "engine.profile",
     "engine.log_every",
     "engine.val_every",
     "engine.val_batch",
@@ -86,7 +88,8 @@ def rewind(folder: RunFolder, checkpoint: Checkpoint | None) -> None:
     folder.store.rewind(step)
     for file in folder.path.glob("samples-rank*.csv"):
         truncate_lines(file, lambda line: _first_number(line) <= step)
-    truncate_lines(folder.path / "nonfinite.jsonl", lambda line: _ledger_step(line) <= step, header=False)
+    for ledger in ("nonfinite.jsonl", "spikes.jsonl"):
+        truncate_lines(folder.path / ledger, lambda line: _ledger_step(line) <= step, header=False)
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

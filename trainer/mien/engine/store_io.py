@@ -21,6 +21,7 @@ class Saving:
     Attributes:
         facts: more entries for the manifest.
         keep: how many checkpoints stay.
+        every: steps between regular ones, the newest of which stays too.
         best: whether it is the best one so far.
         pieces: what this rank holds of the run's tensors, by name.
         rank: this process.
@@ -29,6 +30,7 @@ class Saving:
 
     facts: dict[str, Any]
     keep: int
+    every: int = 1
     best: bool = False
     pieces: dict[str, Piece] = field(default_factory=dict)
     rank: int = 0
@@ -74,7 +76,7 @@ class StoreIO(CheckpointIO):
             store.write(rest, part, step, how.facts, how.world)
             if how.best:
                 store.mark_best(step)
-            store.prune(how.keep)
+            store.prune(how.keep, how.every)
 
         state = (checkpoint, (tensors, places))
         if self.writer is None:

@@ -30,6 +30,7 @@ from mien.engine.validation import Validation
 from mien.errors import DataError, MienError, RunError
 
 if TYPE_CHECKING:
+    from mien.systems.base import SystemModule
     from mien.recipe import Recipe
 
 log = logging.getLogger("mien.engine")
@@ -91,6 +92,12 @@ def _open_set(key: str, config: SetConfig, choice: str = "") -> ShardSet:
     except DataError as error:
         where = f"{key}.shards: {error.where}"
         raise DataError(error.what, where=where, fix=f"{error.fix}{choice}") from error
+
+
+def compile_blocks(module: SystemModule) -> None:
+    """Compile each block by itself: equal blocks share the code, and hooks of a strategy stay outside."""
+    for block in module.blocks():
+        block.forward = torch.compile(block.forward)  # type: ignore[method-assign]
 
 
 class _Session:
@@ -179,6 +186,8 @@ class _Session:
             if self.recipe.engine.precision == "64":
                 module.double()  # Lightning does it after it has restored the weights, which rounds them
             assert isinstance(self.loop.strategy, Portable)
+            if self.recipe.engine.compile:
+                compile_blocks(module)
             self.loop.strategy.prepare(module)
             conductor = Conductor(
                 self.recipe,

@@ -1,4 +1,4 @@
-"""`python -m mien.reproduce ablation|wild|ranks|backends`: the experiments behind the README's tables."""
+"""`python -m mien.reproduce ablation|wild|ranks|layouts|backends`: the experiments behind the README's tables."""
 
 from __future__ import annotations
 
@@ -78,6 +78,22 @@ def ranks(
     from mien.reproduce.curves import CASES, RANKS, compare
 
     print(compare(data, out, RANKS, steps=steps, cases=CASES, overrides=tuple(override or ())))
+
+
+@app.command(epilog="Example: python -m mien.reproduce layouts --data data/emocap")
+def layouts(
+    data: Annotated[Path, typer.Option(help="Folder with the set train, as `make data` makes.")],
+    out: Annotated[Path, typer.Option(help="Runs and the tables.")] = Path("checkpoints/reproduce/layouts"),
+    steps: Annotated[int, typer.Option(help="Steps of each run of the first table.")] = 50,
+    moved_steps: Annotated[int, typer.Option(help="Steps of each run of the second, half in each layout.")] = 20,
+    override: Override = None,
+) -> None:
+    """Every strategy against one process; then checkpoints moved between layouts, all pairs of nine."""
+    from mien.reproduce.layouts import moved, parity
+
+    overrides = tuple(override or ())
+    print(parity(data, out / "parity", steps=steps, overrides=overrides))
+    print(moved(data, out / "moved", steps=moved_steps, overrides=overrides))
 
 
 @app.command(epilog="Example: python -m mien.reproduce backends --data data/emocap")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mien.engine.guard import Guard
     from mien.engine.holdings import Holdings
     from mien.engine.signals import StopSignals
+    from mien.engine.spikes import SpikeDetector
     from mien.recipe import Recipe
 
 Batch = dict[str, Any]
@@ -31,6 +32,7 @@ class Services(NamedTuple):
     agreement: Agreement
     signals: StopSignals
     holdings: Holdings
+    spikes: SpikeDetector | None
 
 
 class SystemModule(LightningModule, ABC):
@@ -53,6 +55,7 @@ class SystemModule(LightningModule, ABC):
         self.recipe = recipe
         self.window = Window()
         self.skipped = False
+        self.spiked = False
         self.stop_signal = 0
         self._losses: list[Tensor] = []
         self._uids: list[Tensor] = []
@@ -120,19 +123,24 @@ class SystemModule(LightningModule, ABC):
         assert self._services is not None, "the engine calls attach() before it trains"
         if self.trainer.fit_loop._should_accumulate():
             return  # a strategy that accumulates by itself comes here after every micro batch
-        guard, agreement, signals, holdings = self._services
+        guard, agreement, signals, holdings, spikes = self._services
         norm = holdings.norm()
         loss = torch.stack(self._losses).mean()
         bad = not bool(torch.isfinite(norm) & torch.isfinite(loss))
         any_bad, self.stop_signal = agreement.highest(int(bad), signals.pending)
-        self.skipped = bool(any_bad)
+        self.spiked = False
+        if spikes is not None and not any_bad:
+            together = agreement.total([float(loss)])[0] / agreement.world
+            self.spiked = spikes.sees(together)
+        self.skipped = bool(any_bad) or (self.spiked and spikes is not None and spikes.config.action != "note")
         uids, self._losses, self._uids = self._uids, [], []
+        if any_bad or self.spiked:
+            mine = {"loss": str(loss.item()), "grad_norm": str(norm.item()), "uids": torch.cat(uids).tolist()}
+            entry = {"step": self.trainer.global_step, "ranks": agreement.gather(mine)}
+            (guard.skipped if any_bad else spikes.note)(entry, write=agreement.rank == 0)  # type: ignore[union-attr]
         if self.skipped:
             holdings.drop()  # the stream and the schedule go on
             self.window.drop_step()
-            mine = {"loss": str(loss.item()), "grad_norm": str(norm.item()), "uids": torch.cat(uids).tolist()}
-            entry = {"step": self.trainer.global_step, "ranks": agreement.gather(mine)}
-            guard.skipped(entry, write=agreement.rank == 0)
             return
         guard.passed()
         self.window.add({"grad_norm": norm})
