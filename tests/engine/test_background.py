@@ -17,7 +17,6 @@ from mien.errors import RunError
 from .processes import Session
 from .runs import differences, metrics, only_run, overrides, state
 
-
 STATE = {"mien": {"ema": None, "tied": {}}}
 
 

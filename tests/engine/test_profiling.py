@@ -47,8 +47,8 @@ def event(name: str, start: float, end: float) -> SimpleNamespace:
 
 def test_collectives_count_once_and_only_what_nothing_hides_is_alone() -> None:
     events = [
-        event("gloo:all_reduce", 0, 4e6), event("gloo:all_reduce", 2e6, 6e6), event("nccl:broadcast", 8e6, 9e6),
-        event("aten::mm", 1e6, 3e6), event("aten::addmm", 2e6, 2.5e6), event("aten::add", 8.5e6, 20e6),
+        event("gloo:all_reduce", 0, 4e6), event("gloo:all_reduce", 2e6, 6e6),
+        event("nccl:broadcast", 8e6, 9e6), event("aten::mm", 1e6, 3e6), event("aten::addmm", 2e6, 2.5e6), event("aten::add", 8.5e6, 20e6),
         event("ProfilerStep", 0, 20e6),
     ]  # fmt: skip
     found = communication(events)
@@ -56,7 +56,9 @@ def test_collectives_count_once_and_only_what_nothing_hides_is_alone() -> None:
     assert found["perf/comm_alone_s"] == pytest.approx(7 - 2 - 0.5)
 
 
-def test_rows_split_the_step_and_two_ranks_see_their_collectives(sets: dict[str, Path], tmp_path: Path) -> None:
+def test_rows_split_the_step_and_two_ranks_see_their_collectives(
+    sets: dict[str, Path], tmp_path: Path
+) -> None:
     keys = ("engine.max_steps=9", "engine.profile.start=7", "engine.profile.steps=2", "data.val=null")
     for session in ranks(2, overrides(sets, tmp_path, *keys), tmp_path):
         assert session.wait() == 0, session.said()

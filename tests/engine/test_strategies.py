@@ -113,7 +113,9 @@ def test_a_step_that_is_not_finite_is_skipped(sets: dict[str, Path], tmp_path: P
         for session in sessions:
             assert session.wait() == 0, session.said()
         found[name] = only_run(root)
-        entries = [json.loads(line) for line in (found[name].path / "nonfinite.jsonl").read_text().splitlines()]
+        entries = [
+            json.loads(line) for line in (found[name].path / "nonfinite.jsonl").read_text().splitlines()
+        ]
         assert [entry["step"] for entry in entries] == [4, 8]
     assert curve(found[layout]) == pytest.approx(curve(found["ddp"]), rel=1e-5)
 

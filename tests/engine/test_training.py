@@ -268,5 +268,7 @@ def test_compiled_blocks_learn_the_same(sets: dict[str, Path], tmp_path: Path) -
         root = tmp_path / compiled
         root.mkdir()
         keys = (f"engine.compile={compiled}", "engine.max_steps=6", "model.dropout=0")
-        curves.append([row["train/loss"] for row in learned(RunFolder(engine.run(toy_recipe(sets, root, *keys))))])
+        curves.append(
+            [row["train/loss"] for row in learned(RunFolder(engine.run(toy_recipe(sets, root, *keys))))]
+        )
     assert curves[1] == pytest.approx(curves[0], rel=1e-5)

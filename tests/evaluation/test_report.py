@@ -30,7 +30,9 @@ def run(tmp_path, train_folder, monkeypatch) -> Path:
     folder = RunFolder.create(
         recipes.load("emocapclip/tiny", [f"run.root={tmp_path}", f"data.train.shards={train_folder}"])
     )
-    folder.store.write({"mien": {"tied": {}}}, ({"weights/w": torch.zeros(2)}, {"weights/w": [0, [2]]}), 7, {})
+    folder.store.write(
+        {"mien": {"tied": {}}}, ({"weights/w": torch.zeros(2)}, {"weights/w": [0, [2]]}), 7, {}
+    )
     log = MetricsFile(folder.path / "metrics.csv")
     for step in range(1, 101):
         log.append(

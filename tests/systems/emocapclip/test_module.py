@@ -6,12 +6,11 @@ import math
 
 import pytest
 import torch
-
-from mien.engine.holdings import Replicated
 from emocap_batches import batch_of, module_of
 from pydantic import ValidationError
 
 from mien import systems
+from mien.engine.holdings import Replicated
 from mien.errors import RunError
 from mien.systems.emocapclip.config import LocalConfig, MiningConfig, ModelConfig, ObjectiveConfig
 

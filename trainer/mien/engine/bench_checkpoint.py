@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -23,23 +22,20 @@ from rich.table import Table
 from torch import Tensor
 
 from mien.engine.checkpoint import CheckpointStore
+from mien.engine.holdings import MOMENTS
+from mien.engine.pieces import Piece
 from mien.engine.store_io import Saving, StoreIO
 
 
-def make_state(parameters: int) -> dict[str, Any]:
+def make_state(parameters: int) -> dict[str, Tensor]:
     """What a checkpoint holds, for a model of so many parameters: weights, two moments, an average."""
     layer = 4_000_000
     sizes = [min(layer, parameters - first) for first in range(0, parameters, layer)]
-
-    def tensors() -> dict[str, Tensor]:
-        return {f"layer{number}.weight": torch.randn(size) for number, size in enumerate(sizes)}
-
-    moments = zip(tensors().items(), tensors().values(), strict=True)
-    optimiser = {n: {"step": torch.tensor(1.0), "exp_avg": a, "exp_avg_sq": b} for (n, a), b in moments}
     return {
-        "state_dict": tensors(), "optimizer_states": [optimiser],
-        "mien": {"ema": {"weights": tensors(), "updates": 1}},
-    }  # fmt: skip
+        f"{kind}/layer{number}.weight": torch.randn(size)
+        for kind in ("weights", *MOMENTS, "ema")
+        for number, size in enumerate(sizes)
+    }
 
 
 def step(a: Tensor) -> float:
@@ -50,7 +46,7 @@ def step(a: Tensor) -> float:
     return time.perf_counter() - began
 
 
-Save = Callable[[dict[str, Any], int], Callable[[], bool]]
+Save = Callable[[dict[str, Tensor], int], Callable[[], bool]]
 """(state, number) -> whether it is done; returns when the loop may go on."""
 
 
@@ -59,13 +55,14 @@ def ways(folder: Path) -> dict[str, Save]:
     store = CheckpointStore(folder / "store")
     io = {name: StoreIO(background=name == "beside the loop") for name in ("in the loop", "beside the loop")}
 
-    def plain(state: dict[str, Any], number: int) -> Callable[[], bool]:
+    def plain(state: dict[str, Tensor], number: int) -> Callable[[], bool]:
         torch.save(state, folder / "plain.pt")
         return lambda: True
 
     def through(io: StoreIO) -> Save:
-        def save(state: dict[str, Any], number: int) -> Callable[[], bool]:
-            io.save_checkpoint(state, store.path(number), Saving({}, 2))
+        def save(state: dict[str, Tensor], number: int) -> Callable[[], bool]:
+            pieces = {name: Piece.whole(tensor) for name, tensor in state.items()}
+            io.save_checkpoint({"mien": {}}, store.path(number), Saving({}, 2, pieces=pieces))
             return lambda: io.writer is None or not io.writer.busy
 
         return save
@@ -74,7 +71,7 @@ def ways(folder: Path) -> dict[str, Save]:
 
 
 def measure(
-    save: Save, state: dict[str, Any], number: int, work: Tensor, usual: float
+    save: Save, state: dict[str, Tensor], number: int, work: Tensor, usual: float
 ) -> tuple[float, float, float]:
     """Seconds blocked, seconds that steps took more than usual until it was on disk, and seconds to disk."""
     began = time.perf_counter()

@@ -1,12 +1,12 @@
 """Checkpoints that are whole or absent: written aside, flushed, checksummed, renamed; verified before use.
 
     checkpoints/step-00000100/state.pt                         loops, schedule, RNG of each rank, counters
-    checkpoints/step-00000100/part-00000-of-00004.safetensors  what one rank held of weights, moments, EMA
-    checkpoints/step-00000100/manifest.json                    bytes and sha256 of each file, step, recipe hash, ...
+    checkpoints/step-00000100/part-00000-of-00004.safetensors  what a rank held of weights, moments, EMA
+    checkpoints/step-00000100/manifest.json                    bytes and sha256 of each file, step, ...
     checkpoints/latest, checkpoints/best                       names of the newest and the best folder
 
-Where every rank holds all (one process, DDP) there is one part. The pointers are written last and only help to
-find a folder: what counts is that its manifest verifies.
+Where every rank holds all (one process, DDP) there is one part. The pointers are written last and only help
+to find a folder: what counts is that its manifest verifies.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Checkpoint:
     manifest: dict[str, Any]
 
     def load(self) -> dict[str, Any]:
-        """The state, see `load_state`, and every tensor whole: `state_dict`, `ema`, `exp_avg`, `exp_avg_sq`."""
+        """The state (see `load_state`) and all tensors: `state_dict`, `ema`, `exp_avg`, `exp_avg_sq`."""
         state = load_state(self.path)
         files: PartFiles = state.pop("parts")
-        found: dict[str, dict[str, Tensor]] = {"state_dict": {}, "ema": {}} | {m: {} for m in MOMENTS}
+        found: dict[str, dict[str, Tensor]] = {kind: {} for kind in ("state_dict", "ema", *MOMENTS)}
         for name in files.names():
             kind, _, own = name.partition("/")
             found["state_dict" if kind == "weights" else kind][own] = files.whole(name)

@@ -1,7 +1,8 @@
-"""Where the time of a step goes: marks at the borders of its parts, on the GPU's own clock where there is one."""
+"""Where the time of a step goes: marks at the borders of its parts, on a GPU by its own clock."""
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections import defaultdict, deque
@@ -47,7 +48,7 @@ class StepClock:
         parts: dict[str, list[float]] = defaultdict(list)
         for marks in self._steps:
             sums: dict[str, float] = defaultdict(float)
-            for (_, before), (part, after) in zip(marks, marks[1:]):
+            for (_, before), (part, after) in itertools.pairwise(marks):
                 if part:
                     sums[part] += self._between(before, after)
             for part, seconds in sums.items():

@@ -107,8 +107,9 @@ class EngineConfig(Config):
     nodes: int | Literal["auto"] = "auto"
     """Machines. `auto`: under srun the nodes of the job, else one."""
     strategy: Literal["auto", "ddp", "fsdp2", "deepspeed"] = "auto"
-    """How several processes share the work; `auto` takes DDP when there is more than one. FSDP2 and DeepSpeed's
-    ZeRO cut weights, gradients and moments over the ranks. Each continues a checkpoint of any other."""
+    """How several processes share the work; `auto` takes DDP when there is more than one. FSDP2 and
+    DeepSpeed's ZeRO cut weights, gradients and moments over the ranks. Each continues a checkpoint of any
+    other."""
     zero: ZeroConfig = ZeroConfig()
     """What `deepspeed` cuts."""
     compile: bool = False

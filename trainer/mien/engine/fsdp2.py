@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class LocalFSDP2(Portable, ModelParallelStrategy):
     """Lightning's model-parallel strategy with data parallelism alone.
 
-    Each of the module's `blocks` is gathered for its own forward and backward pass, the rest for the whole step.
+    Each of the module's `blocks` is gathered for its own forward and backward pass, the rest for the step.
 
     Args:
         world: processes in all.
@@ -109,7 +109,7 @@ class Rows(Replicated):
         return Piece(local, first * (tensor.numel() // max(rows, 1)), tuple(tensor.shape))
 
     def refresh(self) -> None:
-        """Give up gathered copies: what is gathered last in a pass stays so, and would outlive a change of rows."""
+        """Give up gathered copies: those that stay after a pass would outlive a change of rows."""
         for part in self.module.modules():
             if isinstance(part, FSDPModule):
                 part.reshard()

@@ -1,4 +1,4 @@
-"""What a rank holds of a run's weights and moments, the same to checkpoints, averages and guards in any layout."""
+"""What a rank holds of weights and moments: one face of every layout for checkpoints, averages, guards."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Holdings(ABC):
 
     @abstractmethod
     def piece(self, parameter: nn.Parameter) -> Piece | None:
-        """The rank's stretch of a parameter, at the precision that the optimiser steps; None if it has none."""
+        """The rank's stretch of a parameter, as precise as the optimiser steps it; None if it has none."""
 
     def trainable(self) -> dict[str, Piece]:
         """Pieces of what is trained, by name."""
@@ -49,7 +49,7 @@ class Holdings(ABC):
         pieces = {name: piece for name, piece in found.items() if piece is not None}
         return pieces | {name: Piece.whole(buffer) for name, buffer in _buffers(self.module).items()}
 
-    def refresh(self) -> None:
+    def refresh(self) -> None:  # noqa: B027
         """Bring what computes in line after pieces were written; on all ranks at once.
 
         Nothing to do where the pieces are the weights that compute.

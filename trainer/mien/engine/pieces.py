@@ -1,9 +1,9 @@
 """What a rank holds of a tensor, and files of such parts: how a checkpoint gets from any layout to any other.
 
-DDP holds every tensor whole, FSDP2 some of its rows, ZeRO a stretch of its elements. All of them are stretches
-of the tensor read row by row. A rank writes its stretches into `part-<rank>.safetensors` (one-dimensional
-tensors; where each lies is in the file's metadata), and whoever restores copies out of all files what it
-holds itself. Nothing is unpickled and no rank needs to hold a whole tensor.
+DDP holds every tensor whole, FSDP2 some of its rows, ZeRO a stretch of its elements. All of them are
+stretches of the tensor read row by row. A rank writes its stretches into `part-<rank>.safetensors`
+(one-dimensional tensors; where each lies is in the file's metadata), and whoever restores copies out of all
+files what it holds itself. Nothing is unpickled and no rank needs to hold a whole tensor.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def write(path: Path, tensors: Mapping[str, Tensor], places: Mapping[str, list[A
         tensors: what `flattened` gave, on the CPU.
         places: what `flattened` gave.
     """
-    # Tensors that share memory, such as tied weights, are refused by the format; these never do: one name each.
+    # The format refuses tensors that share memory, such as tied weights; here each has one name.
     save_file(dict(tensors), path, {"format": "pt", "places": json.dumps(places)})
 
 
@@ -153,8 +153,9 @@ class PartFiles:
         """
         for name, piece in pieces.items():
             if name in self.shapes and self.shapes[name] != piece.shape:
+                here, there = list(piece.shape), list(self.shapes[name])
                 raise RunError(
-                    f"{name} is {list(self.shapes[name])} in the checkpoint and {list(piece.shape)} in the recipe",
+                    f"{name} is {there} in the checkpoint and {here} in the recipe",
                     where="model",
                     fix="take the change of the recipe back, or start a new run without --resume",
                 )
@@ -174,6 +175,4 @@ def _places(path: Path) -> dict[str, list[Any]]:
         with safe_open(path, "pt") as file:
             return json.loads((file.metadata() or {})["places"])
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise RunError(
-            f"checkpoint cannot be read: {error}", where=path, fix="choose another one"
-        ) from error
+        raise RunError(f"checkpoint cannot be read: {error}", where=path, fix="choose another one") from error

@@ -1,4 +1,4 @@
-"""What all strategies share: their checkpoints are pieces, which any strategy at any world size can take up."""
+"""What all strategies share: checkpoints of pieces, which any of them at any world size takes up."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class Portable(Strategy):
 
     def validate(self, batch: Batch, step: int) -> Any:
         """`validation_logs` of the module, at the precision of the run."""
-        assert self.lightning_module is not None
+        module: Any = self.lightning_module
         with self.precision_plugin.forward_context():
-            return self.lightning_module.validation_logs(batch, step)
+            return module.validation_logs(batch, step)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Empty: weights go into the checkpoint as pieces."""

@@ -36,8 +36,8 @@ class Profiling:
     def __init__(self, config: ProfileConfig, folder: Path, start: int, rank: int, world: int) -> None:
         self.config = config
         self.communication: dict[str, float] = {}
-        """`perf/comm_s`, seconds of a step in which a collective is under way, and `perf/comm_alone_s`, those in
-        which nothing computes meanwhile; empty until known, and with one process."""
+        """`perf/comm_s`, seconds of a step in which a collective is under way, and `perf/comm_alone_s`, those
+        in which nothing computes meanwhile; empty until known, and with one process."""
         self._folder = folder
         self._start = start
         self._rank = rank
@@ -102,7 +102,10 @@ def communication(events: Iterable[Any]) -> dict[str, float]:
         span = (event.time_range.start, event.time_range.end)
         if name.startswith(_COLLECTIVES):
             collectives.append(span)
-        elif name.startswith(_COMPUTES) or getattr(event, "device_type", None) == torch.autograd.DeviceType.CUDA:
+        elif (
+            name.startswith(_COMPUTES)
+            or getattr(event, "device_type", None) == torch.autograd.DeviceType.CUDA
+        ):
             computing.append(span)
     busy, both = _length(_union(collectives)), _union(computing)
     overlapped = _length(_common(_union(collectives), both))

@@ -109,8 +109,8 @@ class Snapshot:
     def roll_back(self, store: CheckpointStore, step: int, every: int) -> None:
         """Weights, moments and average of the newest regular checkpoint; on all ranks at once.
 
-        One that a stop signal wrote is passed over: without the signal it would not be there, and a run that was
-        stopped must do what an undisturbed one does.
+        One that a stop signal wrote is passed over: without the signal it would not be there, and a run that
+        was stopped must do what an undisturbed one does.
 
         Args:
             store: the run's, with all checkpoints on disk.

@@ -25,6 +25,7 @@ from mien.engine.portable import OneProcess, Portable
 from mien.engine.store_io import StoreIO
 from mien.errors import RunError
 
+
 @dataclass(frozen=True)
 class Shape:
     """Where a run computes, resolved from the recipe and the surroundings."""
@@ -128,7 +129,9 @@ def _strategy(engine: EngineConfig, shape: Shape) -> Portable:
         return LocalZero(engine, shape.accelerator)
     if shape.world > 1 or engine.strategy == "ddp":
         return LocalDDP(gradient_as_bucket_view=True)
-    return OneProcess(torch.device("cuda", torch.cuda.current_device()) if shape.accelerator == "cuda" else "cpu")
+    return OneProcess(
+        torch.device("cuda", torch.cuda.current_device()) if shape.accelerator == "cuda" else "cpu"
+    )
 
 
 def _precision(engine: EngineConfig, shape: Shape) -> Precision:

@@ -30,8 +30,8 @@ from mien.engine.validation import Validation
 from mien.errors import DataError, MienError, RunError
 
 if TYPE_CHECKING:
-    from mien.systems.base import SystemModule
     from mien.recipe import Recipe
+    from mien.systems.base import SystemModule
 
 log = logging.getLogger("mien.engine")
 
@@ -97,7 +97,7 @@ def _open_set(key: str, config: SetConfig, choice: str = "") -> ShardSet:
 def compile_blocks(module: SystemModule) -> None:
     """Compile each block by itself: equal blocks share the code, and hooks of a strategy stay outside."""
     for block in module.blocks():
-        block.forward = torch.compile(block.forward)  # type: ignore[method-assign]
+        block.forward = torch.compile(block.forward)
 
 
 class _Session:

@@ -1,4 +1,4 @@
-"""DeepSpeed ZeRO: moments (stage 1), gradients (2) and weights (3) cut over the ranks, optionally on the host."""
+"""DeepSpeed ZeRO: moments (stage 1), gradients (2) and weights (3) cut over the ranks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from mien.engine.config import EngineConfig
 from mien.engine.launch import Launcher
-from mien.engine.portable import Portable, straighten
 from mien.engine.portable import Portable, straighten
 from mien.engine.zero_holdings import Stage3, Stages12
 from mien.errors import RunError
@@ -114,9 +113,7 @@ class LocalZero(Portable, DeepSpeedStrategy):
         """Through DeepSpeed's engine, which gathers weights and sets autocast."""
         assert self.model is not None
         assert self.lightning_module is not None
-        return self._forward_redirection(
-            self.model, self.lightning_module, "validation_logs", batch, step
-        )
+        return self._forward_redirection(self.model, self.lightning_module, "validation_logs", batch, step)
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None

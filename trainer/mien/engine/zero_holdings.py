@@ -1,4 +1,4 @@
-"""What ZeRO leaves on a rank: a stretch of the parameters of each group laid end to end (1 and 2), or of each (3)."""
+"""What ZeRO leaves on a rank: a stretch of all parameters laid end to end (1, 2), or of each of them (3)."""
 
 from __future__ import annotations
 

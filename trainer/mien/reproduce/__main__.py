@@ -1,4 +1,4 @@
-"""`python -m mien.reproduce ablation|wild|ranks|layouts|backends`: the experiments behind the README's tables."""
+"""`python -m mien.reproduce ablation|wild|ranks|layouts|backends`: experiments of the README's tables."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def layouts(
     data: Annotated[Path, typer.Option(help="Folder with the set train, as `make data` makes.")],
     out: Annotated[Path, typer.Option(help="Runs and the tables.")] = Path("checkpoints/reproduce/layouts"),
     steps: Annotated[int, typer.Option(help="Steps of each run of the first table.")] = 50,
-    moved_steps: Annotated[int, typer.Option(help="Steps of each run of the second, half in each layout.")] = 20,
+    moved_steps: Annotated[
+        int, typer.Option(help="Steps of each run of the second, half in each layout.")
+    ] = 20,
     override: Override = None,
 ) -> None:
     """Every strategy against one process; then checkpoints moved between layouts, all pairs of nine."""

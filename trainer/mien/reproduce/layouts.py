@@ -51,8 +51,8 @@ def moved(data: Path, out: Path, *, steps: int, overrides: tuple[str, ...] = ())
         overrides: further `key=value` of every run.
 
     Returns:
-        A row for each layout that wrote the checkpoint, a column for each that took it up: the largest relative
-        difference of the losses to one process that was never interrupted.
+        A row for each layout that wrote the checkpoint, a column for each that took it up: the largest
+        relative difference of the losses to one process that was never interrupted.
 
     Raises:
         MienError: if the set cannot be used or a run fails.

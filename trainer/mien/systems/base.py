@@ -132,7 +132,9 @@ class SystemModule(LightningModule, ABC):
         if spikes is not None and not any_bad:
             together = agreement.total([float(loss)])[0] / agreement.world
             self.spiked = spikes.sees(together)
-        self.skipped = bool(any_bad) or (self.spiked and spikes is not None and spikes.config.action != "note")
+        self.skipped = bool(any_bad) or (
+            self.spiked and spikes is not None and spikes.config.action != "note"
+        )
         uids, self._losses, self._uids = self._uids, [], []
         if any_bad or self.spiked:
             mine = {"loss": str(loss.item()), "grad_norm": str(norm.item()), "uids": torch.cat(uids).tolist()}

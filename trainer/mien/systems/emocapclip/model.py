@@ -24,8 +24,8 @@ class EmoCapCLIP(nn.Module):
     """Two towers, a patch head `LN_loc, W_loc` of its own, theta and theta_loc.
 
     Attributes:
-        log_scale: theta, [1]; the logit scale of the global levels is its exponential. Not 0-d, because neither
-            FSDP2 nor ZeRO can cut that.
+        log_scale: theta, [1]; the logit scale of the global levels is its exponential. Not 0-d, because
+            neither FSDP2 nor ZeRO can cut that.
         local_log_scale: theta_loc, [1].
     """
 
@@ -70,7 +70,9 @@ class EmoCapCLIP(nn.Module):
     def blocks(self) -> list[nn.Module]:
         """Residual blocks and transformer layers of both towers, in the order of the forward pass."""
         kinds = (ResidualBlock, ResidualAttentionBlock)
-        return [part for tower in (self.image, self.text) for part in tower.modules() if isinstance(part, kinds)]
+        return [
+            part for tower in (self.image, self.text) for part in tower.modules() if isinstance(part, kinds)
+        ]
 
     def _patch_head(self, config: ModelConfig) -> tuple[nn.LayerNorm, nn.Linear]:
         """LN_loc and W_loc, copied from the CLS post-norm and projection where the tower has them."""
