@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from mien import optim
-from mien.engine import progress, rng, tracking, trainer
+from mien.engine import progress, rng, tracking, trainer, wandb_sink
 from mien.engine.agree import Agreement
 from mien.engine.config import EngineConfig, OptimizerConfig, ScheduleConfig, TrackingConfig
 from mien.engine.meters import TimedStream, Window
@@ -213,11 +213,11 @@ def test_tracking_is_offline_without_a_key(
     monkeypatch.setenv("HOME", str(tmp_path))  # no .netrc
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert tracking.mode(wanted) == found
+    assert wandb_sink.mode(wanted) == found
     if wanted == "auto" and not environment:
         (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password key\n")
         (tmp_path / ".netrc").chmod(0o600)
-        assert tracking.mode(wanted) == "online"
+        assert wandb_sink.mode(wanted) == "online"
 
 
 ROW = {"train/loss": 1.5, "train/lr": 0.1, "perf/samples_per_s": 320.0, "perf/step_s": 0.1}

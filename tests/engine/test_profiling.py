@@ -48,7 +48,8 @@ def event(name: str, start: float, end: float) -> SimpleNamespace:
 def test_collectives_count_once_and_only_what_nothing_hides_is_alone() -> None:
     events = [
         event("gloo:all_reduce", 0, 4e6), event("gloo:all_reduce", 2e6, 6e6),
-        event("nccl:broadcast", 8e6, 9e6), event("aten::mm", 1e6, 3e6), event("aten::addmm", 2e6, 2.5e6), event("aten::add", 8.5e6, 20e6),
+        event("nccl:broadcast", 8e6, 9e6), event("aten::mm", 1e6, 3e6),
+        event("aten::addmm", 2e6, 2.5e6), event("aten::add", 8.5e6, 20e6),
         event("ProfilerStep", 0, 20e6),
     ]  # fmt: skip
     found = communication(events)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
+import socket
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mien import recipe as recipes
-from mien.engine import trackers
+from mien.engine import patient as patience
 from mien.engine.rundir import RunFolder
-from mien.engine.trackers import Patient, open_sinks
+from mien.engine.patient import Patient
+from mien.engine.trackers import open_sinks
 from mien.errors import RunError
 
 from .processes import Session
 from .runs import last_step, metrics, only_run, overrides
+from .tracked import tracked_kinds
 
 
 def scalars(run: RunFolder, name: str) -> dict[int, float]:
@@ -63,7 +68,7 @@ def test_a_server_that_is_away_does_not_hold_up_training(sets: dict[str, Path], 
 
 
 def test_a_tracker_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
-    monkeypatch.setattr(trackers, "CLOSE_S", 0.2)
+    monkeypatch.setattr(patience, "CLOSE_S", 0.2)
     hang = threading.Event()
 
     class Stuck:
@@ -74,7 +79,7 @@ def test_a_tracker_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch, ca
             raise AssertionError("never reached")
 
     patient, start = Patient("Stuck", Stuck), time.monotonic()
-    for step in range(trackers._WAITING + 3):
+    for step in range(patience._WAITING + 3):
         patient.log(step, {"loss": 1.0})
     patient.close(0)
     assert time.monotonic() - start < 10
@@ -102,7 +107,65 @@ def test_the_first_fault_is_said_and_all_are_counted(caplog) -> None:
 def test_a_package_that_is_missing_is_said_before_training(
     sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     recipe = recipes.load("emocapclip/tiny", overrides(sets, tmp_path, "tracking.tensorboard=true"))
     with pytest.raises(RunError, match=r"tensorboard is not installed.*mien\[trackers\]"):
         open_sinks(RunFolder.create(recipe), recipe, 0)
+
+
+def test_pictures_and_checkpoints_reach_those_who_take_them(sets: dict[str, Path], tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    keys = overrides(
+        sets, tmp_path, "tracking.tensorboard=true", f"tracking.mlflow={uri}", "tracking.wandb=offline",
+        "tracking.images=5", "tracking.artifacts=true", "engine.max_steps=11",
+    )  # fmt: skip
+    session = Session(keys, tmp_path / "log")
+    assert session.wait() == 0, session.said()
+    run = only_run(tmp_path)
+    names = [f"step-{step:08d}.jpg" for step in (1, 10)]
+    assert sorted(file.name for file in (run.path / "samples").iterdir()) == names
+    with Image.open(run.path / "samples" / names[0]) as sheet:
+        assert sheet.size == (4 * 34 + 2, 2 * 34 + 2)  # five images of 32 pixels, four a row
+    events = EventAccumulator(str(run.path / "tensorboard")).Reload()
+    assert [event.step for event in events.Images("samples")] == [1, 10]
+    client, number = MlflowClient(tracking_uri=uri), run.info["mlflow_id"]
+    assert [Path(file.path).name for file in client.list_artifacts(number, "samples")] == names
+    sent = client.list_artifacts(number, "checkpoints/step-00000011")
+    assert {Path(file.path).name for file in sent} >= {"manifest.json", "state.pt"}
+    media = list(run.path.glob("wandb/offline-run-*/files/media/images/samples_*"))
+    assert len(media) == 2
+    said = tracked_kinds(run.path)
+    assert said["artifact"] == 1
+    assert {"run", "summary", "history"} <= said.keys()
+
+
+class BlackHole:
+    """A server that takes connections and never answers."""
+
+    def __enter__(self) -> str:
+        self.socket = socket.socket()
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.listen(64)
+        return f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+
+    def __exit__(self, *error: object) -> None:
+        self.socket.close()
+
+
+def test_a_wandb_server_that_never_answers_stalls_nothing(sets: dict[str, Path], tmp_path: Path) -> None:
+    """Steps go on while W&B still tries to connect; the session ends within the patience for trackers."""
+    with BlackHole() as address:
+        world = {"WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40, "WANDB_INIT_TIMEOUT": "600"}
+        keys = overrides(sets, tmp_path, "tracking.wandb=online", "engine.max_steps=9")
+        session = Session(keys, tmp_path / "log", environment=world)
+        session.until(lambda: last_step(tmp_path) == 9)
+        done = time.monotonic()
+        assert session.wait() == 0, session.said()
+        assert time.monotonic() - done < patience.CLOSE_S + 25
+    assert "W&B" in session.said()
+    run = only_run(tmp_path)
+    assert run.checkpoint().step == 9
+    assert run.info["state"] == "finished"

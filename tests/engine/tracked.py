@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from wandb.proto import wandb_internal_pb2 as messages
@@ -15,6 +16,17 @@ def tracked_rows(run: Path) -> list[dict[str, float]]:
     """Rows of all sessions of a run, in the order in which they were written."""
     files = sorted(run.glob("wandb/offline-run-*/*.wandb"))
     return [row for file in files for row in _rows(file.read_bytes())]
+
+
+def tracked_kinds(run: Path) -> Counter[str]:
+    """How many records of each kind W&B wrote."""
+    files = sorted(run.glob("wandb/offline-run-*/*.wandb"))
+    found: Counter[str] = Counter()
+    for record in (record for file in files for record in _records(file.read_bytes())):
+        message = messages.Record()
+        message.ParseFromString(record)
+        found[message.WhichOneof("record_type") or ""] += 1
+    return found
 
 
 def _rows(data: bytes) -> list[dict[str, float]]:

@@ -21,7 +21,7 @@ from mien.engine.portable import Portable
 from mien.engine.profiling import Profiling
 from mien.engine.progress import Reporter
 from mien.engine.rundir import RunFolder
-from mien.engine.samples import SampleLog
+from mien.engine.samples import SampleLog, write_sheet
 from mien.engine.signals import StopSignals
 from mien.engine.snapshot import Snapshot
 from mien.engine.spikes import SpikeDetector
@@ -164,6 +164,8 @@ class Conductor(Callback):
         """After each micro batch; after the last one of a step the step is closed."""
         if self.samples is not None:
             self.samples.note(self.step, self._micro, batch)
+        if self.tracker is not None and self._micro == 0:
+            self._show(self.tracker, batch)
         self._micro += 1
         if trainer.global_step > self.step:
             self._micro = 0
@@ -206,6 +208,15 @@ class Conductor(Callback):
 
     def _due(self, every: int | None) -> bool:
         return every is not None and self.step % every == 0
+
+    def _show(self, tracker: Tracker, batch: Any) -> None:
+        """Pictures of the first micro batch of the first step, and of each before a validation."""
+        coming, count = self.step + 1, self.recipe.tracking.images
+        every = self.engine.val_every
+        if count and (coming == 1 or (every is not None and coming % every == 0)):
+            images = self.module.pictures(batch, count)
+            if images is not None:
+                tracker.picture(coming, write_sheet(images, self.folder.path / "samples", coming))
 
     # --- logs
 
@@ -295,4 +306,6 @@ class Conductor(Callback):
         if self.samples is not None:
             self.samples.flush()
         if self.tracker is not None:
+            if self.recipe.tracking.artifacts and self.folder.store.path(self.saved_step).is_dir():
+                self.tracker.checkpoint(self.saved_step, self.folder.store.path(self.saved_step))
             self.tracker.close(exit_code)

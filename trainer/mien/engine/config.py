@@ -210,6 +210,11 @@ class TrackingConfig(Config):
     """Also write TensorBoard's event files to `tensorboard` in the run folder."""
     mlflow: str | None = Field(default=None, min_length=1)
     """Also send rows to this MLflow server (`http://...`) or database (`sqlite:///FILE`)."""
+    images: int = Field(default=8, ge=0, le=64)
+    """Training images, as augmented, to show at the first step of a run and at each validation; also in
+    `samples` of the run folder."""
+    artifacts: bool = False
+    """Also send the last checkpoint of each session to W&B and MLflow."""
     project: str = "mien"
     """Project that receives the run; at MLflow the experiment."""
     entity: str | None = None

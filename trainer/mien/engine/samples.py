@@ -1,9 +1,11 @@
-"""The log of samples: which one was used when, so that it can be shown that none is missed or seen twice."""
+"""What was trained on: a log of which sample was used when, and pictures of some."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from mien.engine.config import EngineConfig
 
@@ -55,3 +57,20 @@ class SampleLog:
             with self.path.open("a", encoding="utf-8") as file:
                 file.writelines(self._rows)
             self._rows = []
+
+
+def write_sheet(images: Tensor, folder: Path, step: int) -> Path:
+    """Write images side by side, four a row.
+
+    Args:
+        images: uint8 [N, 3, H, W].
+        folder: receives `step-<step>.jpg`.
+        step: for the name.
+    """
+    from torchvision.io import write_jpeg
+    from torchvision.utils import make_grid
+
+    folder.mkdir(exist_ok=True)
+    file = folder / f"step-{step:08d}.jpg"
+    write_jpeg(make_grid(images.cpu(), nrow=min(4, len(images)), padding=2, pad_value=255), str(file), 90)
+    return file

@@ -1,9 +1,9 @@
 """Loss spikes: a step whose loss lies far above those before it is noted, skipped, or taken back.
 
 Taking back follows Chowdhery et al. (PaLM, 2022, section 5.1): weights, moments and average return to the
-newest regular checkpoint, while the data go on behind the batch that spiked. The step counter and the schedule
-go on too, so that samples consumed stay a function of the step; a resumed run meets the same spike and does
-the same.
+newest regular checkpoint, while the data go on behind the batch that spiked. The step counter and the
+schedule go on too, so that samples consumed stay a function of the step; a resumed run meets the same spike
+and does the same.
 """
 
 from __future__ import annotations

@@ -1,97 +1,22 @@
-"""TensorBoard and MLflow beside W&B: rows go to a thread, so a slow or absent server holds up no step."""
+"""TensorBoard, MLflow and W&B: what each does with a row, a picture and a checkpoint."""
 
 from __future__ import annotations
 
 import importlib.util
-import logging
 import math
-import queue
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from mien.engine.patient import Patient, Sink
 from mien.engine.resume import flat
 from mien.engine.rundir import RunFolder
+from mien.engine.wandb_sink import WandB, mode
 from mien.errors import RunError
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
-
-log = logging.getLogger("mien.engine")
-
-CLOSE_S = 20.0
-"""Seconds that rows still waiting get when a session ends; `metrics.csv` has them all."""
-_WAITING = 10_000  # rows; beyond that the oldest news of a dead server are dropped
-
-
-class Sink(Protocol):
-    """A place that takes log rows."""
-
-    def log(self, step: int, row: Mapping[str, float]) -> None:
-        """Take one row."""
-
-    def close(self, exit_code: int) -> None:
-        """No more rows in this session."""
-
-
-class Patient:
-    """A sink in a thread of its own; the first of its errors is said, the others are counted.
-
-    Args:
-        name: for messages.
-        make: builds the sink, in that thread: even to connect may take minutes.
-        expected: what the sink raises when its server or disk fails.
-    """
-
-    def __init__(
-        self, name: str, make: Callable[[], Sink], expected: tuple[type[Exception], ...] = (OSError,)
-    ) -> None:
-        self.name = name
-        self.faults = 0
-        self._expected = expected
-        self._make = make
-        self._queue: queue.Queue[tuple[int, dict[str, float]] | int] = queue.Queue(_WAITING)
-        self._thread = threading.Thread(target=self._run, daemon=True, name=f"{name}-tracker")
-        self._thread.start()
-
-    def log(self, step: int, row: Mapping[str, float]) -> None:
-        """Leave a row; never waits."""
-        try:
-            self._queue.put_nowait((step, dict(row)))
-        except queue.Full:
-            self._fault(f"{_WAITING} rows wait already")
-
-    def close(self, exit_code: int) -> None:
-        """Wait for the rows left, at most `CLOSE_S`."""
-        try:
-            self._queue.put_nowait(exit_code)
-        except queue.Full:
-            return
-        self._thread.join(CLOSE_S)
-        if self._thread.is_alive():
-            log.warning("%s did not take the last rows in %.0f s; metrics.csv has them", self.name, CLOSE_S)
-
-    def _run(self) -> None:
-        sink: Sink | None = None
-        while True:
-            item = self._queue.get()
-            try:
-                sink = sink or self._make()
-                if isinstance(item, int):
-                    sink.close(item)
-                else:
-                    sink.log(*item)
-            except self._expected as error:
-                self._fault(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-            if isinstance(item, int):
-                return
-
-    def _fault(self, reason: str) -> None:
-        self.faults += 1
-        if self.faults == 1:
-            log.warning("%s cannot take rows (metrics.csv has them): %s", self.name, reason)
 
 
 class TensorBoard:
@@ -111,6 +36,15 @@ class TensorBoard:
         """Write each value as a scalar."""
         for name, value in row.items():
             self._writer.add_scalar(name, value, step)
+
+    def picture(self, step: int, file: Path) -> None:
+        """Show it."""
+        from torchvision.io import decode_image
+
+        self._writer.add_image("samples", decode_image(str(file)), step)
+
+    def checkpoint(self, step: int, folder: Path) -> None:
+        """There is no place for it: it lies beside the event files."""
 
     def close(self, exit_code: int) -> None:
         """Flush."""
@@ -135,11 +69,10 @@ class MLflow:
         known = folder.info.get("mlflow_id")
         if known is None:
             experiment = self._client.get_experiment_by_name(recipe.tracking.project)
-            number = (
-                experiment.experiment_id
-                if experiment
-                else self._client.create_experiment(recipe.tracking.project)
-            )
+            if experiment is None:
+                number = self._client.create_experiment(recipe.tracking.project, _artifacts(uri))
+            else:
+                number = experiment.experiment_id
             tags = {"recipe_hash": recipe.hash, "code_version": str(folder.info["code_version"])}
             name = f"{recipe.name}/{folder.info['id']}"
             known = self._client.create_run(number, run_name=name, tags=tags).info.run_id
@@ -157,18 +90,43 @@ class MLflow:
         metrics = [self._metric(name, value, now, step) for name, value in finite.items()]
         self._client.log_batch(self._run, metrics=metrics)
 
+    def picture(self, step: int, file: Path) -> None:
+        """Send it as an artifact."""
+        self._client.log_artifact(self._run, str(file), "samples")
+
+    def checkpoint(self, step: int, folder: Path) -> None:
+        """Send it as an artifact."""
+        self._client.log_artifacts(self._run, str(folder), f"checkpoints/{folder.name}")
+
     def close(self, exit_code: int) -> None:
         """Say how the session ended."""
         self._client.set_terminated(self._run, "FAILED" if exit_code else "FINISHED")
 
 
-def open_sinks(folder: RunFolder, recipe: Recipe, step: int) -> list[Sink]:
-    """What the recipe asks for beside W&B.
+def _artifacts(uri: str) -> str | None:
+    """Beside a database file; by itself MLflow would take the working folder. A server knows a place."""
+    file = uri.removeprefix("sqlite:///")
+    return None if file == uri else Path(file).resolve().with_name("mlartifacts").as_uri()
+
+
+def open_sinks(
+    folder: RunFolder, recipe: Recipe, step: int, last: Mapping[str, float] | None = None
+) -> list[Sink]:
+    """What the recipe asks for.
+
+    Args:
+        folder: the run.
+        recipe: its recipe.
+        step: step that the run continues from.
+        last: the row of that step, if there is one.
 
     Raises:
         RunError: if a package is missing.
     """
     sinks: list[Sink] = []
+    chosen = mode(recipe.tracking.wandb)
+    if chosen != "off":
+        sinks.append(Patient("W&B", lambda: WandB(chosen, folder, recipe, last or {}), WandB.faults()))
     if recipe.tracking.tensorboard:
         _need("tensorboard", "tensorboard")
         sinks.append(Patient("TensorBoard", lambda: TensorBoard(folder.path, step)))

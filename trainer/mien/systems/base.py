@@ -90,6 +90,11 @@ class SystemModule(LightningModule, ABC):
         """
         return []
 
+    def pictures(self, batch: Batch, count: int) -> Tensor | None:
+        """Images of a training batch to look at: uint8 [N <= count, 3, H, W]; None where there are none."""
+        images = batch.get("img")
+        return images[:count] if isinstance(images, Tensor) and images.dtype == torch.uint8 else None
+
     @torch.no_grad()
     def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
         """What to log of a validation batch; by default the loss and its logs.
