@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -32,7 +33,19 @@ def main() -> None:
         app(prog_name="mien")
     except MienError as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        _leave(2)
+    except SystemExit as leaving:
+        _leave(leaving.code)
+
+
+def _leave(code: str | int | None) -> NoReturn:
+    """End the process, at once where a tracker's thread hangs in a server that does not answer."""
+    patient = sys.modules.get("mien.engine.patient")
+    if patient is not None and patient.left_behind and not isinstance(code, str):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code or 0)
+    sys.exit(code)
 
 
 def _version(wanted: bool) -> None:

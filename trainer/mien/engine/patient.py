@@ -13,6 +13,9 @@ log = logging.getLogger("mien.engine")
 
 CLOSE_S = 20.0
 """Seconds that what still waits gets when a session ends; the run folder has it all."""
+left_behind: list[str] = []
+"""Sinks that did not end in time. Their threads, and what those registered for the interpreter's end, may hang
+for minutes: a program whose work is done should leave by `os._exit`."""
 _WAITING = 10_000  # rows; beyond that the newest news of a dead server are dropped
 
 
@@ -77,6 +80,7 @@ class Patient:
             return
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
+            left_behind.append(self.name)
             log.warning("%s did not take everything in %.0f s; the run folder has it", self.name, CLOSE_S)
 
     def _put(self, work: Work) -> None:

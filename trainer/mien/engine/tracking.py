@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from mien.recipe import Recipe
 
 
-
 class MetricsFile:
     """`metrics.csv`: a `step` column first, more columns as they appear; a row is one write.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import netrc
 import os
 import signal
@@ -15,6 +16,10 @@ from mien.engine.rundir import RunFolder
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
+
+log = logging.getLogger("mien.engine")
+INIT_TIMEOUT_S = 60.0
+"""Seconds that the server gets to answer before a session is written offline; training does not wait."""
 
 
 class WandB:
@@ -32,22 +37,16 @@ class WandB:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import wandb
-        info = folder.info
-        settings = wandb.Settings(silent=True, console="off", save_code=False, disable_git=True)
         with _signals_blocked(recipe.engine.signals):
-            self._run = wandb.init(
-                project=recipe.tracking.project,
-                entity=recipe.tracking.entity,
-                group=recipe.tracking.group,
-                tags=list(recipe.tracking.tags) or None,
-                name=f"{recipe.name}/{info['id']}",
-                id=info["wandb_id"],
-                resume="allow" if mode == "online" else None,
-                mode="online" if mode == "online" else "offline",
-                dir=str(folder.path),
-                config={**recipe.dump(), "recipe_hash": recipe.hash, "code_version": info["code_version"]},
-                settings=settings,
-            )
+            try:
+                self._run = _init(mode, folder, recipe)
+            except (wandb.errors.CommError, TimeoutError) as error:
+                if mode == "offline":
+                    raise
+                reason = " ".join(str(error).split())[:200]
+                log.warning("W&B writes offline (`wandb sync` sends it): %s", reason)
+                wandb.teardown()  # its helper still holds the run's id
+                self._run = _init("offline", folder, recipe)
         # A step axis of our own: after a restart the tracker's internal counter may be ahead of the restored
         # step.
         self._run.define_metric("step")
@@ -95,6 +94,28 @@ def mode(wanted: str) -> str:
     if said in ("disabled", "dryrun"):
         return "off" if said == "disabled" else "offline"
     return "online" if os.environ.get("WANDB_API_KEY") or _netrc_has_key() else "offline"
+
+
+def _init(mode: str, folder: RunFolder, recipe: Recipe) -> Any:
+    import wandb
+
+    info, online = folder.info, mode == "online"
+    settings = wandb.Settings(
+        silent=True, console="off", save_code=False, disable_git=True, init_timeout=INIT_TIMEOUT_S
+    )
+    return wandb.init(
+        project=recipe.tracking.project,
+        entity=recipe.tracking.entity,
+        group=recipe.tracking.group,
+        tags=list(recipe.tracking.tags) or None,
+        name=f"{recipe.name}/{info['id']}",
+        id=info["wandb_id"],
+        resume="allow" if online else None,
+        mode="online" if online else "offline",
+        dir=str(folder.path),
+        config={**recipe.dump(), "recipe_hash": recipe.hash, "code_version": info["code_version"]},
+        settings=settings,
+    )
 
 
 @contextlib.contextmanager
