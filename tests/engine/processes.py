@@ -31,6 +31,7 @@ class Session:
         environment: variables on top of this process's.
         poison: steps (done before) whose loss is not a number.
         hang: step (done before) that never ends.
+        patience_s: how long to wait for another job's lock; None as usual.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Session:
         environment: Mapping[str, str] | None = None,
         poison: Iterable[int] = (),
         hang: int | None = None,
+        patience_s: float | None = None,
     ) -> None:
         self.log = log
-        arguments = (list(overrides), str(log), resume, dict(environment or {}), tuple(poison), hang)
+        faults = (tuple(poison), hang, patience_s)
+        arguments = (list(overrides), str(log), resume, dict(environment or {}), *faults)
         self._process = _context.Process(target=_work, args=arguments)
         self._process.start()
 
@@ -64,6 +67,14 @@ class Session:
             assert self.alive, f"ended early:\n{self.said()}"
             assert time.monotonic() < end, f"not within {PATIENCE_S} s:\n{self.said()}"
             time.sleep(0.001)
+
+    def pause(self) -> None:
+        """Stop it where it is."""
+        self.send(signal.SIGSTOP, group=True)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self.send(signal.SIGCONT, group=True)
 
     def kill(self) -> None:
         """SIGKILL to all its processes."""
@@ -121,6 +132,7 @@ def _work(
     environment: dict[str, str],
     poison: tuple[int, ...],
     hang: int | None,
+    patience_s: float | None,
 ) -> None:
     os.setsid()
     multiprocessing.set_start_method("fork", force=True)  # for loaders, as in a process started by a person
@@ -131,10 +143,13 @@ def _work(
     sys.stdout, sys.stderr = open(1, "w", buffering=1), open(2, "w", buffering=1)  # noqa: SIM115
 
     from mien import engine, recipe
+    from mien.engine import lock
     from mien.errors import MienError
 
     if poison or hang is not None:
         _spoil(set(poison), hang)
+    if patience_s is not None:
+        lock.PATIENCE_S = patience_s
     try:
         engine.run(recipe.load("emocapclip/tiny", overrides), resume=resume)
     except MienError as error:

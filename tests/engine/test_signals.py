@@ -46,7 +46,7 @@ def test_signals_save_at_the_step_boundary_and_resume_goes_on(
     assert learned(run) == learned(undisturbed)
     assert samples(run) == samples(undisturbed)
     assert run.info["state"] == "finished"
-    tracked = [int(row["step"]) for row in tracked_rows(run.path)]
+    tracked = [int(row["step"]) for row in tracked_rows(run.path) if "train/lr" in row]  # not pictures
     assert sorted({*tracked}) == [int(row["step"]) for row in metrics(run)]
     assert len(tracked) - len({*tracked}) <= 2  # each new session sends the last row again
 

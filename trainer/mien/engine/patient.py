@@ -14,8 +14,8 @@ log = logging.getLogger("mien.engine")
 CLOSE_S = 20.0
 """Seconds that what still waits gets when a session ends; the run folder has it all."""
 left_behind: list[str] = []
-"""Sinks that did not end in time. Their threads, and what those registered for the interpreter's end, may hang
-for minutes: a program whose work is done should leave by `os._exit`."""
+"""Sinks that did not end in time. Their threads, and what those registered for the end of the interpreter,
+may hang for minutes: a program whose work is done should leave by `os._exit`."""
 _WAITING = 10_000  # rows; beyond that the newest news of a dead server are dropped
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 from collections.abc import Iterable
@@ -17,8 +18,8 @@ from mien.data.config import SetConfig
 from mien.data.quarantine import Quarantine
 from mien.data.reader import ShardSet
 from mien.data.stream import EvalStream, Stream
+from mien.engine import lock, rng, trainer
 from mien.engine import resume as resuming
-from mien.engine import rng, trainer
 from mien.engine.agree import Agreement
 from mien.engine.callback import Conductor
 from mien.engine.meters import TimedStream
@@ -128,6 +129,10 @@ class _Session:
         self._settle()
         self.loop.strategy.setup_environment()  # joins the ranks; Lightning would do so later, inside `fit`
         self.agreement = Agreement()
+        with contextlib.ExitStack() as self._until_end:
+            return self._run()
+
+    def _run(self) -> Path:
         start = self._start()
         self.folder = RunFolder(Path(start.folder))
         if start.step >= self.recipe.engine.max_steps:
@@ -163,9 +168,11 @@ class _Session:
         folder = RunFolder.newest(self.recipe) if self.resume else None
         if folder is None:
             folder = RunFolder.create(self.recipe)
+            self._until_end.enter_context(lock.held(folder))
             folder.update(train_sha=self.shards.sha)
             checkpoint = None
         else:
+            self._until_end.enter_context(lock.held(folder))
             resuming.check(folder, self.recipe, self.shards.sha)
             checkpoint = folder.store.newest_valid()
             if checkpoint is not None and checkpoint.step >= self.recipe.engine.max_steps:
