@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from mien.engine.rundir import RunFolder
+from mien.faults.sets import write_set
 
 from .processes import Session
 from .runs import only_run, overrides
-from .shards import write_set
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def test_a_second_job_is_turned_away_and_the_first_ends_as_if_alone(
     second = Session(keys, tmp_path / "second.log", resume=True, patience_s=0.5)
     assert second.wait() == 2
     assert "another job works on this run: process" in second.said()
-    first.resume()
+    first.proceed()
     assert first.wait() == 0, first.said()
     assert differences(state(only_run(tmp_path)), state(undisturbed)) == []
 

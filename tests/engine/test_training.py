@@ -15,10 +15,10 @@ from mien import engine
 from mien.engine import checkpoint, rng
 from mien.engine.rundir import RunFolder
 from mien.errors import DataError, RunError
+from mien.faults.sets import write_set
 from mien.systems import SYSTEMS
 
 from .runs import differences, learned, only_run, samples, state
-from .shards import write_set
 from .toy import ToyModule, toy_recipe
 
 

@@ -13,7 +13,7 @@ from cluster import Cluster, missing
 from laboratory import Laboratory
 
 from engine.runs import LOOP, TOWERS
-from engine.shards import write_set
+from mien.faults.sets import write_set
 
 ROOT = Path(__file__).resolve().parents[2]
 
