@@ -13,7 +13,7 @@ TRAIN_IMAGES ?= 6000
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint reproduce-ablation reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-faults reproduce-ablation reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -62,6 +62,9 @@ bench-step: data  ## A training step against a bare loop and against open_clip's
 
 bench-checkpoint: setup  ## How long a checkpoint of 300 M parameters holds up the loop
 	$(BIN)/python -m mien.engine.bench_checkpoint
+
+bench-faults: setup  ## Kill, tear and flood training sessions, each fault 20 times: how every try ended
+	$(BIN)/python -m mien.faults --times 20
 
 bench-stream: setup  ## The stream against decoding alone and against webdataset
 	$(BIN)/python -m mien.data.bench

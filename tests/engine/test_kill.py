@@ -6,6 +6,8 @@ import random
 from pathlib import Path
 
 from mien.engine.rundir import RunFolder
+from mien.faults.cases_process import kill_loader
+from mien.faults.lab import Lab
 
 from .processes import Session
 from .runs import EVERY, STEPS, differences, last_step, learned, only_run, overrides, samples, state
@@ -56,3 +58,11 @@ def test_another_seed_is_another_run(sets: dict[str, Path], undisturbed: RunFold
     assert any("state_dict" in place for place in found)
     assert any("rng" in place for place in found)
     assert samples(only_run(tmp_path)) != samples(undisturbed)
+
+
+def test_a_killed_loader_ends_the_session_and_the_run_goes_on(tmp_path: Path) -> None:
+    """Told as what it is, and nothing waits for the workers that are left."""
+    lab = Lab(tmp_path)
+    for number in range(3):
+        outcome = kill_loader(lab, tmp_path / str(number), random.Random(number))
+        assert outcome.good, outcome.said

@@ -149,7 +149,15 @@ class Loop:
 
 
 def _drain(loader: DataLoader) -> Generator[Loaded, None, None]:
-    yield from loader
+    batches: Any = iter(loader)
+    try:
+        yield from batches
+    except RuntimeError:
+        # A worker is dead. The trace of the error keeps the iterator, which would tell the others to end when it
+        # is collected; until then the end of the process would wait for them.
+        if hasattr(batches, "_shutdown_workers"):
+            batches._shutdown_workers()
+        raise
 
 
 def _nothing() -> None:

@@ -60,7 +60,7 @@ def _slow_writes(seconds: float) -> None:
         write(*args)
         time.sleep(seconds / 2)
 
-    pieces.write = slow
+    pieces.write = slow  # type: ignore[assignment]
 
 
 def _patience(seconds: float) -> None:
