@@ -153,7 +153,7 @@ def _drain(loader: DataLoader) -> Generator[Loaded, None, None]:
     try:
         yield from batches
     except RuntimeError:
-        # A worker is dead. The trace of the error keeps the iterator, which would tell the others to end when it
+        # A worker is dead. The trace of the error keeps the iterator, which tells the others to end only when it
         # is collected; until then the end of the process would wait for them.
         if hasattr(batches, "_shutdown_workers"):
             batches._shutdown_workers()
