@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mien import __version__
+from mien import __version__, cli_sweep
 from mien.cli_data import data
 from mien.errors import MienError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
+cli_sweep.add_to(app)
 
 Run = Annotated[Path, typer.Argument(help="Run folder, as `mien train` printed it.", show_default=False)]
 Which = Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")]

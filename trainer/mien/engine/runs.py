@@ -23,7 +23,7 @@ FRESH_S = 900.0
 """A run of another machine counts as running while its logs are younger than this."""
 
 
-STATES = ("new", "running", "finished", "stopped", "failed", "killed")
+STATES = ("new", "running", "finished", "pruned", "stopped", "failed", "killed")
 """How a run can stand; see `RunSummary`."""
 
 
