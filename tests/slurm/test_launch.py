@@ -24,6 +24,14 @@ SHOWN = ("MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS", "NCCL_SOCKET_IFNAME", 
 
 _RECORDER = """#!/bin/bash
 {{ printf '%s' "{name}"; printf ' %q' "$@"; echo; }} >>"$RECORD"
+if [[ {name} == sacct ]]; then
+    printf '%b\\n' "${{ACCOUNTS:-}}"
+    exit
+fi
+if [[ {name} == srun && "$*" == *rank.sh* ]]; then
+    rank=0
+    for code in ${{CODES:-}}; do echo "$code" >"checkpoints/job-4711/.exit-codes/$((rank++))"; done
+fi
 if [[ {name} == srun || {name} == python ]]; then
     env | grep -E '^({shown})=' | sort >>"$RECORD"
     exit "${{STATUS:-0}}"
@@ -52,7 +60,7 @@ def launch(tmp_path: Path):
     """
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("srun", "scontrol", "python"):
+    for name in ("srun", "scontrol", "sacct", "python"):
         (tools / name).write_text(_RECORDER.format(name=name, shown="|".join(SHOWN)))
         (tools / name).chmod(0o755)
     record = tmp_path / "record"
@@ -177,7 +185,11 @@ def test_flags_of_mien_may_stand_where_the_recipe_would(launch):
     ("code", "state", "preempted", "requeued"),
     [
         (0, "RUNNING", "None", False),
-        (1, "RUNNING", "None", False),
+        (1, "RUNNING", "None", True),
+        (2, "RUNNING", "2026-11-24T20:30:01", False),
+        (130, "RUNNING", "None", False),
+        (137, "RUNNING", "None", True),
+        (137, "CANCELLED", "None", False),
         (138, "RUNNING", "None", True),
         (140, "RUNNING", "2026-11-24T20:30:01", True),
         (138, "COMPLETING", "None", False),
@@ -186,9 +198,47 @@ def test_flags_of_mien_may_stand_where_the_recipe_would(launch):
         (143, "CANCELLED", "2026-11-24T20:30:01", False),
     ],
 )
-def test_requeues_only_what_was_told_to_stop_and_wanted_back(launch, code, state, preempted, requeued):
+def test_requeues_what_was_told_to_stop_or_died_but_no_bad_input_and_nothing_unwanted(launch, code, state, preempted, requeued):
     told = launch(**BATCH, code=code, STATUS=str(code), STATE=state, PREEMPTED=preempted)
     assert ("scontrol requeue 4711\n" in told) is requeued
+
+
+def test_a_job_that_dies_is_requeued_with_a_bound_that_progress_lifts(launch, tmp_path):
+    def dies(**more: str) -> bool:
+        return "scontrol requeue 4711\n" in launch(**BATCH, **more, code=1, STATUS="1")
+
+    assert [dies() for _ in range(5)] == [True, True, True, False, False]
+    notice = launch(**BATCH, code=138, STATUS="138")
+    assert "scontrol requeue 4711\n" in notice  # a notice does not count, and none is too many
+    (tmp_path / "checkpoints/job-4711/emocapclip/base/RUN/checkpoints/step-00000500").mkdir(parents=True)
+    assert [dies() for _ in range(4)] == [True, True, True, False]
+    (tmp_path / "checkpoints/job-4711/emocapclip/base/RUN/checkpoints/step-00000500").rename(
+        tmp_path / "checkpoints/job-4711/emocapclip/base/RUN/checkpoints/step-00000400"
+    )
+    assert not dies()  # a checkpoint that turned out bad is no progress
+    assert dies(MIEN_MAX_REQUEUES="9")
+    assert (tmp_path / "checkpoints/job-4711/failures").read_text() == "step-00000500 6\n"
+
+
+def test_a_node_that_fails_counts_where_slurm_keeps_accounts(launch, tmp_path):
+    accounts = {"SLURM_RESTART_COUNT": "1", "ACCOUNTS": "NODE_FAIL\nRUNNING"}
+    for count in (1, 2, 3):
+        assert "\nsrun " in launch(**BATCH, **accounts)
+        assert (tmp_path / "checkpoints/job-4711/failures").read_text() == f"none {count}\n"
+    assert "srun " not in launch(**BATCH, **accounts, code=1)
+    assert "\nsrun " in launch(**BATCH, SLURM_RESTART_COUNT="9", ACCOUNTS="PREEMPTED\nRUNNING")
+
+
+def test_the_code_of_the_rank_that_failed_counts_not_what_the_others_were_ended_with(launch, tmp_path):
+    for codes, code, requeued in (
+        ("143 2 137", 2, False),
+        ("143 138 137", 138, True),
+        ("143 137", 137, True),
+        ("0 143", 143, False),
+    ):
+        told = launch(**BATCH, code=code, STATUS="143", CODES=codes)
+        assert ("scontrol requeue 4711\n" in told) is requeued
+    assert not (tmp_path / "checkpoints/job-4711/.exit-codes").exists()
 
 
 def test_requeues_its_own_task_of_an_array(launch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,6 +63,8 @@ def take(source: str, overrides: Overrides = None) -> None:
     """Claim a trial for this Slurm job; print its folder and the claim's number, or nothing if none is left."""
     from mien.sweep import claims
 
+    for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+        signal.signal(signum, _leave)
     begun = _begin(source, overrides or [])
     claim, _ = begun.take(claims.job())
     if claim is not None:
@@ -80,24 +83,23 @@ def trial(
     train_trial(root, claim, overrides or [])
 
 
-def done(
-    root: Root,
-    failed: Annotated[str | None, typer.Option(help="Give the trial up for this reason.")] = None,
-) -> None:
-    """Print how a trial stands: running, complete, pruned or fail."""
+def give_up(root: Root, reason: str) -> None:
+    """Note that a trial cannot be finished, and why."""
     from mien.sweep.trial import fail, open_trial
 
-    begun, number = open_trial(root)
-    if failed is not None:
-        fail(begun, number, failed)
-    print(begun.trials()[number].state.name.lower())
+    fail(*open_trial(root), reason)
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the commands; those that a Slurm job calls are not listed in the help."""
     app.command(epilog="Example: mien sweep emocapclip_tiny trials=4 engine.max_steps=60 --jobs 2")(sweep)
-    for name, step in (("sweep-take", take), ("sweep-trial", trial), ("sweep-done", done)):
+    for name, step in (("sweep-take", take), ("sweep-trial", trial), ("sweep-fail", give_up)):
         app.command(name, hidden=True)(step)
+
+
+def _leave(signum: int, frame: object) -> None:
+    """End by a signal with the sweep's lock given back; the launcher requeues the job."""
+    raise SystemExit(128 + signum)
 
 
 def _begin(source: str, overrides: list[str]) -> Sweep:

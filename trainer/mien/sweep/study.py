@@ -4,7 +4,7 @@
     sweep.yaml, recipe.yaml   the sweep and its base recipe, frozen
     journal.log               Optuna's journal: text, a line an operation, on any shared file system
     claims/                   see `mien.sweep.claims`
-    trial-0003/               run root of trial 3, `log.txt` of what it printed
+    trial-0003/               run root of trial 3; `log.txt` of what it printed, `failures` if it died, `done`
     report/                   report.html, trials.csv, trials.json
 """
 
@@ -191,6 +191,7 @@ class Sweep:
             self.storage.set_trial_user_attr(trial._trial_id, key, fact)
         numbers = None if value is None or math.isnan(value) else [value]
         self.storage.set_trial_state_values(trial._trial_id, state, numbers)
+        (self.root(number) / "done").touch()  # for the launcher on Slurm
 
     def note(self, number: int, step: int, value: float) -> FrozenTrial:
         """Keep a value of the metric on the way; gives the trial as it stands then."""
