@@ -15,10 +15,10 @@ from cluster import NODES, Cluster
 from laboratory import PATIENCE_S, Laboratory
 from optuna.trial import TrialState
 
-from engine.runs import differences, learned, only_run, samples, state
+from engine.runs import only_run
 from engine.shards import write_set
-from mien import engine, recipe
 from mien.sweep.study import Sweep
+from sweep.twins import as_undisturbed
 
 pytestmark = pytest.mark.slurm
 LAUNCHER = Path(__file__).resolve().parents[2] / "slurm" / "sweep.sh"
@@ -71,16 +71,8 @@ def test_an_array_pre_empted_in_the_middle_finishes_every_trial_once_and_unharme
     assert all(len(runs[number].info["sessions"]) == 2 for number in halfway)
 
     monkeypatch.chdir(folder)
-    for number, run in enumerate(runs):
-        wanted = [*sweep.overrides(number), *(f"{key}={value}" for key, value in sweep.config.set.items())]
-        root = folder / f"twin-{number}"
-        twin = recipe.load(folder / "tiny.yaml", [*wanted, f"run.root={root}"])
-        engine.run(twin)
-        assert differences(state(run), state(only_run(root))) == []
-        assert learned(run) == learned(only_run(root))
-        assert samples(run) == samples(only_run(root))
-        assert [position for _, position, *_ in samples(run)] == list(range(STEPS * 16))
-        assert everything[number].value == learned(run)[-1]["val/loss"]
+    for number in range(TRIALS):
+        as_undisturbed(sweep, number, folder / "tiny.yaml", folder / f"twin-{number}")
 
 
 def test_a_trial_on_two_nodes_goes_on_after_its_rank_was_killed(laboratory: Laboratory, file: Path) -> None:
