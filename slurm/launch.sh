@@ -43,9 +43,10 @@ sweep() {
             [[ -e $root/done ]] || exit 0 # saved after a notice, and requeued by mien
             continue
         fi
-        case $(verdict "$code" "${root:-.}") in
+        case $(verdict "$code" "${root:-checkpoints/job-$SLURM_JOB_ID}") in
             requeue) break ;;
             fail)
+                [[ -n $root ]] || exit "$code" # not even a trial could be taken
                 srun --nodes=1 --ntasks=1 "${flags[@]}" "${mien[@]}" sweep-fail "$root" \
                     "ended with code $code $((MIEN_MAX_REQUEUES + 1)) times, no further each time"
                 failed=1

@@ -113,7 +113,9 @@ def test_a_job_whose_rank_is_killed_and_then_hangs_is_requeued_and_ends_as_if_no
     _same(run, undisturbed)
 
 
-def test_a_job_that_always_dies_is_given_up_and_a_bad_input_at_once(laboratory: Laboratory, tmp_path: Path) -> None:
+def test_a_job_that_always_dies_is_given_up_and_a_bad_input_at_once(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
     cluster = laboratory.cluster
     dying = tmp_path / "python"
     dying.write_text("#!/bin/sh\nexit 1\n")

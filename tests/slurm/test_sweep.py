@@ -1,4 +1,4 @@
-"""A sweep as an array on the test cluster, pre-empted in the middle: every trial once, each as if undisturbed."""
+"""A sweep as an array on the test cluster, pre-empted in the middle: every trial once, each unharmed."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_trial_that_keeps_dying_is_given_up_and_the_next_one_taken(
 
 def test_a_bad_sweep_is_said_in_one_line_and_not_requeued(laboratory: Laboratory, file: Path) -> None:
     job = laboratory.cluster.submit(
-        f"--nodes={len(NODES)}", "--ntasks-per-node=1", str(LAUNCHER), file.name, "name=bad", "engine.max_step=4",
+        f"--nodes={len(NODES)}", str(LAUNCHER), file.name, "name=bad", "engine.max_step=4",
         cwd=laboratory.folder,
     )  # fmt: skip
     facts = laboratory.cluster.wait_ended(job, PATIENCE_S)
@@ -143,7 +143,9 @@ def _hold(cluster: Cluster, begun: Path, count: int) -> set[int]:
 def _training(begun: Path) -> set[int]:
     """Trials that have logged a step and not their last one."""
     logged = {
-        int(file.parts[-5].removeprefix("trial-")): re.findall(r"^(\d+),", file.read_text(), flags=re.MULTILINE)
+        int(file.parts[-5].removeprefix("trial-")): re.findall(
+            r"^(\d+),", file.read_text(), flags=re.MULTILINE
+        )
         for file in begun.glob("trial-*/*/*/*/metrics.csv")
     }
     return {number for number, steps in logged.items() if steps and int(steps[-1]) < STEPS - 10}

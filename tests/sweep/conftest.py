@@ -29,7 +29,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make(shards: Path, tmp_path: Path) -> Make:
-    """Writes `STEM.yaml`, a sweep of four trials over a rate and a weight; keyword arguments change its keys."""
+    """Writes `STEM.yaml`, a sweep of four trials over a rate and a weight; arguments change its keys."""
 
     def write(stem: str = "small", /, **changes: Any) -> Path:
         fixed = dict(yaml.safe_load(f"{{{key}: {value}}}").popitem() for key, _, value in

@@ -106,7 +106,9 @@ def test_slurm_that_cannot_be_asked_is_not_a_no(tmp_path: Path, monkeypatch: pyt
         tool.write_text(f"#!{sys.executable}\nimport sys\nsys.stdout.write('{told}')\nsys.exit({code})\n")
         tool.chmod(0o755)
         assert claims.in_queue("47_1") is known
-    tool.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('slurm_load_jobs error: Invalid job id specified')\n")
+    tool.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.exit('slurm_load_jobs error: Invalid job id specified')\n"
+    )
     assert claims.in_queue("47_1") is False
     tool.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('Unable to contact slurm controller')\n")
     assert claims.in_queue("47_1") is None

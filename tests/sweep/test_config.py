@@ -25,13 +25,22 @@ RATE = "engine.optimizer.lr"
         ({"metric": 3}, "metric: should be a valid string, not 3"),
         ({"space": {RATE: {"low": 2, "high": 1}}}, f"space.{RATE}: low 2 is not below high 1"),
         ({"space": {RATE: {"low": 0, "high": 1, "log": True}}}, "begins above 0"),
-        ({"space": {RATE: {"low": 1, "high": 2, "lag": True}}}, f"space.{RATE}.lag: unknown key; did you mean 'log'?"),
+        (
+            {"space": {RATE: {"low": 1, "high": 2, "lag": True}}},
+            f"space.{RATE}.lag: unknown key; did you mean 'log'?",
+        ),
         ({"space": {RATE: {"low": 0.1, "high": 1}}}, f"{RATE}: a grid needs values, or a range with a step"),
         ({"space": {RATE: {"values": [1, 1]}}}, "values are at least one, each once"),
         ({"space": {}}, "space: "),
-        ({"space": {"engine.optimizer.lrr": {"values": [1]}}}, "unknown key; did you mean 'engine.optimizer.lr'?"),
+        (
+            {"space": {"engine.optimizer.lrr": {"values": [1]}}},
+            "unknown key; did you mean 'engine.optimizer.lr'?",
+        ),
         ({"space": {RATE: {"values": [0.1, 99]}}}, f"{RATE}: should be less than or equal to 10, not 99"),
-        ({"space": {"engine.accumulate": {"values": [1, 3]}}}, "global_batch 16 must be a multiple of accumulate 3"),
+        (
+            {"space": {"engine.accumulate": {"values": [1, 3]}}},
+            "global_batch 16 must be a multiple of accumulate 3",
+        ),
         ({"space": {"run.root": {"values": ["a"]}}}, "run.root is the sweep's to choose"),
         ({"set": {"engine.max_step": 4}}, "engine.max_step: unknown key; did you mean 'engine.max_steps'?"),
         ({"set": {RATE: 0.1}}, f"{RATE} is both set and in the space"),
@@ -67,12 +76,18 @@ def test_keys_on_the_command_line_change_the_sweep_or_its_recipe(make) -> None:
 
 
 def test_nested_and_dotted_keys_are_the_same(make) -> None:
-    nested = {"engine": {"optimizer": {"lr": {"values": [0.001, 0.004]}}}, "objective": {"local": {"weight": {"values": [0.0, 0.5]}}}}
+    nested = {
+        "engine": {"optimizer": {"lr": {"values": [0.001, 0.004]}}},
+        "objective": {"local": {"weight": {"values": [0.0, 0.5]}}},
+    }
     assert load.load(make(space=nested)) == load.load(make())
 
 
 def test_a_sweep_survives_being_written(make, config: SweepConfig) -> None:
-    space_ = {RATE: {"low": 1, "high": 9, "int": True, "step": 2}, "engine.optimizer.betas": {"values": [[0.9, 0.98], [0.9, 0.99]]}}
+    space_ = {
+        RATE: {"low": 1, "high": 9, "int": True, "step": 2},
+        "engine.optimizer.betas": {"values": [[0.9, 0.98], [0.9, 0.99]]},
+    }
     for one in (config, load.load(make(method="random", trials=3, space=space_, seeds=[3, 4]))):
         assert load.from_tree(one.dump(), Path("x")) == one
 
@@ -85,7 +100,12 @@ def test_a_point_depends_on_the_seed_and_its_number_alone(make, method: str) -> 
     other = [space.drawn(config.model_copy(update={"seed": 1}), number) for number in range(4)]
     assert (other == points) is (method == "grid")
     if method == "grid":
-        assert [tuple(point.values()) for point in points] == [(0.001, 0.0), (0.001, 0.5), (0.004, 0.0), (0.004, 0.5)]
+        assert [tuple(point.values()) for point in points] == [
+            (0.001, 0.0),
+            (0.001, 0.5),
+            (0.004, 0.0),
+            (0.004, 0.5),
+        ]
 
 
 def test_draws_stay_in_their_ranges_and_lists_come_back_as_lists(make) -> None:

@@ -64,7 +64,11 @@ def test_the_recipe_of_a_trial_carries_its_point_its_root_and_its_group(make) ->
     sweep = _begin(make(seeds=[5, 6], set={"tracking.tags": ["mine"]}))
     assert len(_take_all(sweep)) == 8
     recipe = sweep.recipe(3, ["engine.devices=1"])
-    assert (recipe.seed, recipe.engine.optimizer.lr, recipe.dump()["objective"]["local"]["weight"]) == (6, 0.001, 0.5)
+    assert (recipe.seed, recipe.engine.optimizer.lr, recipe.dump()["objective"]["local"]["weight"]) == (
+        6,
+        0.001,
+        0.5,
+    )
     assert recipe.run.root == str(sweep.root(3))
     assert (recipe.tracking.group, recipe.tracking.tags) == ("small", ("mine", "trial-0003"))
     assert (recipe.name, recipe.engine.devices) == ("emocapclip/tiny", 1)

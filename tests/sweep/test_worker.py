@@ -1,4 +1,4 @@
-"""Trials in real processes: killed workers, killed trials, two workers at once, signals, pruning, bad input."""
+"""Trials in real processes: killed workers and trials, two workers at once, signals, pruning, bad input."""
 
 from __future__ import annotations
 
@@ -137,7 +137,12 @@ def test_trials_behind_the_median_are_pruned_and_stay(make) -> None:
 def test_a_diverged_trial_fails_alone_and_a_bad_input_stops_the_sweep(make) -> None:
     file = make(
         space={"engine.optimizer.lr": {"values": [9.9, 0.001]}},
-        set={"engine.clip": None, "engine.optimizer.eps": 1e-8, "engine.guard.max_in_a_row": 1, "engine.max_steps": 12},
+        set={
+            "engine.clip": None,
+            "engine.optimizer.eps": 1e-8,
+            "engine.guard.max_in_a_row": 1,
+            "engine.max_steps": 12,
+        },
     )
     _end(_start(file))
     states = [row.state for row in rows(_open(file))]

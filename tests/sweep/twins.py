@@ -14,8 +14,8 @@ from mien.sweep.study import Sweep
 def as_undisturbed(sweep: Sweep, number: int, base: str | Path, root: Path) -> RunFolder:
     """Train the twin of a trial below `root` and compare everything; gives the trial's run.
 
-    Weights, optimiser and random states bit by bit, every sample once, the same losses. A stop signal skips the
-    validation of its step; apart from that, the same validations, and the same value at the end.
+    Weights, optimiser and random states bit by bit, every sample once, the same losses. A stop signal skips
+    the validation of its step; apart from that, the same validations, and the same value at the end.
     """
     fixed = [load.override(key, value) for key, value in sweep.config.set.items()]
     twin_recipe = recipe.load(base, [*fixed, *sweep.overrides(number), f"run.root={root}"])

@@ -21,7 +21,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
-cli_sweep.add_to(app)
 
 Run = Annotated[Path, typer.Argument(help="Run folder, as `mien train` printed it.", show_default=False)]
 Which = Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")]
@@ -77,6 +76,9 @@ def train(
     folder = engine.run(loaded, resume=resume)
     if _is_first_rank():
         print(folder, flush=True)
+
+
+cli_sweep.add_to(app)
 
 
 def _is_first_rank() -> bool:
@@ -169,7 +171,9 @@ def runs(
     root: Annotated[Path, typer.Argument(help="Folder below which runs lie.")] = Path("checkpoints"),
     state: Annotated[
         str | None,
-        typer.Option(help="Only new, running, finished, stopped, failed or killed ones.", show_default=False),
+        typer.Option(
+            help="Only new, running, finished, pruned, stopped, failed or killed ones.", show_default=False
+        ),
     ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Also write the list to this file.", show_default=False)

@@ -25,15 +25,20 @@ def sweep(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SWEEP", help="YAML file, a name below recipes/sweeps/, or a sweep's folder.", show_default=False
+            metavar="SWEEP",
+            help="YAML file, a name below recipes/sweeps/, or a sweep's folder.",
+            show_default=False,
         ),
     ],
     overrides: Overrides = None,
     here: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Take at most N trials, then stop.", show_default=False)
+        int | None,
+        typer.Option(metavar="N", min=1, help="Take at most N trials, then stop.", show_default=False),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Trials at a time.")] = 1,
-    status: Annotated[bool, typer.Option("--status", help="Print how the trials stand; train nothing.")] = False,
+    status: Annotated[
+        bool, typer.Option("--status", help="Print how the trials stand; train nothing.")
+    ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, trials.csv and trials.json; train nothing.")
     ] = False,
@@ -60,7 +65,7 @@ def sweep(
 
 
 def take(source: str, overrides: Overrides = None) -> None:
-    """Claim a trial for this Slurm job; print its folder and the claim's number, or nothing if none is left."""
+    """Claim a trial for this Slurm job; print its folder and the claim's number, nothing if none is left."""
     from mien.sweep import claims
 
     for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
@@ -148,4 +153,3 @@ def _sbatch_line(source: str, overrides: list[str]) -> str:
         raise RunError("no launcher here", where=script, fix="work in a checkout of mien")
     words = ["sbatch", f"--array=0-{config.total - 1}", str(script), str(file), *overrides]
     return shlex.join(words)
-

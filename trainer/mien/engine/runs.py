@@ -34,8 +34,8 @@ class RunSummary:
     Attributes:
         path: its folder.
         recipe: name of its recipe.
-        state: new, running, finished, stopped (by a signal, after a save), failed, or killed (the process is
-            gone without a word).
+        state: new, running, finished, pruned (given up by its sweep), stopped (by a signal, after a save),
+            failed, or killed (the process is gone without a word).
         step: last step in its logs.
         max_steps: length that the recipe asks for.
         saved: step of the newest checkpoint folder, None without one.

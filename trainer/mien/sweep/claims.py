@@ -83,7 +83,11 @@ class Claims:
         """
         last = self.newest(trial)
         if last is not None:
-            if me.get("job") and last.holder.get("job") == me["job"] and not self._file(last, "free").exists():
+            if (
+                me.get("job")
+                and last.holder.get("job") == me["job"]
+                and not self._file(last, "free").exists()
+            ):
                 return last
             if self.held(last) is not False:
                 return None

@@ -100,7 +100,7 @@ class SweepConfig(Config):
     root: str = Field(default="checkpoints/sweeps", min_length=1)
     """Folder that receives the sweep's folder."""
     method: Literal["grid", "random", "tpe"]
-    """`grid` takes every combination; `random` draws; `tpe` draws where results were good (Bergstra, 2011)."""
+    """`grid` takes all combinations; `random` draws; `tpe` draws where results were good (Bergstra, 2011)."""
     trials: int | None = Field(default=None, ge=1)
     """Points to try; None is all of a grid."""
     seed: int = Field(default=0, ge=0, lt=2**32)

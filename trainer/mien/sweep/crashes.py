@@ -1,6 +1,6 @@
 """How often a run died by itself without getting further: the file that `slurm/launch.sh` counts in, too.
 
-    <run root>/failures: newest checkpoint at the last death, and deaths since one got further
+<run root>/failures: newest checkpoint at the last death, and deaths since one got further
 """
 
 from __future__ import annotations

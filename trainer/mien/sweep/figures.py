@@ -1,4 +1,4 @@
-"""Pictures of a sweep as SVG text: parallel coordinates, history, curves, importance. A hover names the trial."""
+"""Pictures of a sweep as SVG: parallel coordinates, history, curves, importance. A hover names the trial."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def parallel(rows: Sequence[Row], config: SweepConfig, tops: Sequence[int]) -> s
         parts += [_text(x - 7, y + 4, label, "end", "tick") for label, y in ticks]
     colour = _colours(drawn, config)
     for row in sorted(drawn, key=lambda row: (row.state == "finished", *_order(row, config))):
-        ys = [axis.place(row.params.get(key)) for key, axis in zip(keys, axes)] + [metric(float(row.value or 0))]
+        ys = [axis.place(row.params.get(key)) for key, axis in zip(keys, axes)] + [
+            metric(float(row.value or 0))
+        ]
         path = " ".join(f"{'ML'[i > 0]}{x:.1f},{y:.1f}" for i, (x, y) in enumerate(zip(places, ys)))
         kind = "line off" if row.state == "pruned" else "line best" if row.number in tops else "line"
         stroke = OFF if row.state == "pruned" else colour[row.number]
@@ -187,7 +189,11 @@ def _linear(low: float, high: float, start: float, end: float) -> _Scale:
 
 
 def _spread(count: int, start: float, end: float) -> list[float]:
-    return [start + (end - start) * i / max(count - 1, 1) for i in range(count)] if count > 1 else [(start + end) / 2]
+    return (
+        [start + (end - start) * i / max(count - 1, 1) for i in range(count)]
+        if count > 1
+        else [(start + end) / 2]
+    )
 
 
 def _title(row: Row, config: SweepConfig) -> str:
@@ -204,4 +210,6 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str) -> str:
 
 def _svg(height: int, parts: Sequence[str], width: int = WIDTH) -> str:
     body = "\n".join(parts)
-    return f'<svg viewBox="0 0 {width} {height}" role="img" xmlns="http://www.w3.org/2000/svg">\n{body}\n</svg>'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" role="img" xmlns="http://www.w3.org/2000/svg">\n{body}\n</svg>'
+    )

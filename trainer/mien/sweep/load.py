@@ -1,4 +1,4 @@
-"""A sweep file: read, changed by `key=value`, checked whole, and tried against its recipe before it begins."""
+"""A sweep file: read, changed by `key=value`, checked whole, and tried against its recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mien.sweep import space
 from mien.sweep.config import Dimension, SweepConfig
 
 _MOST_TRIED = 256
-"""Points that are built before a sweep begins; of a larger space the ends, the values and a draw of points."""
+"""Points that are built before a sweep begins; of a larger space the ends, the values and some draws."""
 
 
 def find(source: str | Path) -> Path | None:
@@ -43,8 +43,8 @@ def load(path: Path, overrides: Iterable[str] = ()) -> SweepConfig:
 
     Args:
         path: the file.
-        overrides: `key=value`; a key of the sweep itself (`trials`, `pruning.rule`) changes that, any other is
-            a key of the recipe and goes to `set`.
+        overrides: `key=value`; a key of the sweep itself (`trials`, `pruning.rule`) changes that, any other
+            is a key of the recipe and goes to `set`.
 
     Raises:
         RecipeError: with every problem, one line each.
@@ -172,7 +172,9 @@ def _problem(item: Any, path: Path) -> MienError:
             known = ["values", "low", "high", "log", "step", "int"]
         elif loc[0] == "pruning":
             known = ["rule", "warmup_steps", "warmup_trials"]
-        return MienError("unknown key", where=where, fix=nearest(loc[-1], known) or f"known: {', '.join(known)}")
+        return MienError(
+            "unknown key", where=where, fix=nearest(loc[-1], known) or f"known: {', '.join(known)}"
+        )
     if item["type"] == "missing":
         return MienError("a required key is missing", where=where, fix=f"add `{key}: ...`")
     message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")

@@ -10,6 +10,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from mien.engine.rundir import RunFolder
 from mien.engine.tracking import read_metrics
+from mien.sweep import space
+from mien.sweep.status import short, shown
 from mien.sweep.study import Sweep, best
 
 _LOOK_S = 1.0
@@ -32,13 +34,17 @@ class Lines:
         if self.console.is_terminal:
             facts = TextColumn("{task.fields[facts]}")
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn(), facts, console=self.console
+                TextColumn("{task.description}"),
+                BarColumn(24),
+                TimeElapsedColumn(),
+                facts,
+                console=self.console,
             )
             self._bar.start()
 
     def started(self, number: int) -> None:
         """A trial begins or goes on."""
-        self.say(f"{self._name(number)}  {' '.join(self.sweep.overrides(number))}")
+        self.say(f"{self._name(number)}  {self._point(number)}")
         if self._bar is not None and number not in self._bars:
             total = self.sweep.recipe(number).engine.max_steps
             self._bars[number] = self._bar.add_task(f"trial {number}", total=total, facts="")
@@ -82,6 +88,12 @@ class Lines:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def _point(self, number: int) -> str:
+        seeds = self.sweep.config.seeds
+        params = space.values(self.sweep.config, self.sweep.trials()[number].params)
+        told = [f"{short(key)} {shown(value)}" for key, value in params.items()]
+        return "  ".join([*told, *([f"seed {seeds[number % len(seeds)]}"] if seeds else [])])
 
     def _name(self, number: int) -> str:
         return f"trial {number} ({number + 1} of {self.sweep.config.total})"

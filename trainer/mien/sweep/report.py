@@ -24,7 +24,7 @@ _ENOUGH = 8
 
 
 def write_report(sweep: Sweep) -> Path:
-    """Write `report/report.html`, `trials.csv` and `trials.json` in the sweep's folder; gives the page's path."""
+    """Write `report.html`, `trials.csv` and `trials.json` to the sweep's `report`; gives the page's path."""
     found = status.rows(sweep)
     folder = sweep.folder / "report"
     folder.mkdir(exist_ok=True)
@@ -72,7 +72,7 @@ def _page(sweep: Sweep, found: list[Row]) -> str:
         tiles=_tiles(found, config, top),
         best=[load.override(key, value) for key, value in top[0].params.items()] if top else [],
         points=_points(found, config) if config.seeds else [],
-        svg={name: Markup(text) for name, text in drawn.items()},  # noqa: S704  (every word is escaped there)
+        svg={name: Markup(text) for name, text in drawn.items()},  # figures escapes every word
         facts=_facts(sweep),
     )
 

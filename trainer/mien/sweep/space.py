@@ -57,7 +57,9 @@ def drawn(config: SweepConfig, point: int, study: optuna.Study | None = None) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.TPESampler(multivariate=True, constant_liar=True, seed=seed)
-    study = study or optuna.create_study(direction="minimize")
+    if study is None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(direction="minimize")
     blank = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
     wanted = distributions(config)
     together = sampler.sample_relative(study, blank, wanted)

@@ -18,7 +18,13 @@ from mien.engine.tracking import read_metrics
 from mien.sweep import space
 from mien.sweep.study import Sweep
 
-COLOURS = {"finished": "green", "running": "cyan", "failed": "red", "interrupted": "yellow", "pruned": "yellow"}
+COLOURS = {
+    "finished": "green",
+    "running": "cyan",
+    "failed": "red",
+    "interrupted": "yellow",
+    "pruned": "yellow",
+}
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,9 @@ def write_tables(found: list[Row], config_dump: dict[str, Any], folder: Path) ->
         writer.writerow(["trial", "point", "seed", *keys, *facts])
         for row in found:
             head = [row.number, row.point, "" if row.seed is None else row.seed]
-            writer.writerow([*head, *(shown(row.params.get(k)) for k in keys), *(getattr(row, f) for f in facts)])
+            writer.writerow(
+                [*head, *(shown(row.params.get(k)) for k in keys), *(getattr(row, f) for f in facts)]
+            )
     text = json.dumps({"sweep": config_dump, "trials": [asdict(row) for row in found]}, indent=1)
     write_atomic(folder / "trials.json", text + "\n")
 

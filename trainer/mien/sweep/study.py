@@ -22,6 +22,7 @@ import optuna
 import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mien import recipe as recipes
@@ -91,7 +92,7 @@ class Sweep:
             aside.mkdir(parents=True)
             recipes.save(base, aside / "recipe.yaml")
             _freeze(config, aside)
-            direction = "minimize" if config.mode == "min" else "maximize"
+            direction = StudyDirection.MINIMIZE if config.mode == "min" else StudyDirection.MAXIMIZE
             optuna.create_study(study_name=config.name, storage=_storage(aside), direction=direction)
             os.rename(aside, folder)
         except OSError as error:
@@ -270,4 +271,3 @@ def best(sweep: Sweep) -> FrozenTrial | None:
     done = [t for t in sweep.trials() if t.state == TrialState.COMPLETE and t.value is not None]
     sign = 1 if sweep.config.mode == "min" else -1
     return min(done, key=lambda trial: sign * float(trial.value or 0.0), default=None)
-

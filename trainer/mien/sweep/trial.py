@@ -8,6 +8,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 from optuna.trial import TrialState
@@ -51,10 +52,11 @@ def train_trial(root: Path, generation: int | None, extra: list[str]) -> None:
     try:
         folder = RunFolder(train(recipe, resume=True, callbacks=[watch]))
     except MienError as error:
-        if _first() and _own_fault(error, recipe):
+        if not _own_fault(error, recipe):
+            raise
+        if _first():
             fail(sweep, number, error.what)
-            return
-        raise
+        return
     if _first():
         if watch.pruned:
             folder.update(state="pruned")
@@ -93,14 +95,20 @@ def _conclude(sweep: Sweep, number: int, folder: RunFolder, pruned: bool) -> Non
     if sweep.config.value == "best" and finite:
         value = min(finite) if sweep.config.mode == "min" else max(finite)
     if pruned:
-        sweep.tell(number, TrialState.PRUNED, value, reason=f"behind at step {rows[-1]['step']:.0f}", **_facts(folder))
+        sweep.tell(
+            number,
+            TrialState.PRUNED,
+            value,
+            reason=f"behind at step {rows[-1]['step']:.0f}",
+            **_facts(folder),
+        )
     elif not math.isfinite(value):
         sweep.tell(number, TrialState.FAIL, reason=f"{metric} is {value}", **_facts(folder))
     else:
         sweep.tell(number, TrialState.COMPLETE, value, **_facts(folder))
 
 
-def _facts(folder: RunFolder) -> dict[str, object]:
+def _facts(folder: RunFolder) -> dict[str, Any]:
     rows = read_metrics(folder.path / "metrics.csv", last=1)
     return {
         "run": str(folder.path),

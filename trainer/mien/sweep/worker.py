@@ -92,7 +92,15 @@ class Worker:
         root.mkdir(parents=True, exist_ok=True)
         self.sweep.claims.beat(claim)
         log = (root / "log.txt").open("ab")
-        command = [sys.executable, "-u", "-m", "mien", "sweep-trial", str(root), f"--claim={claim.generation}"]
+        command = [
+            sys.executable,
+            "-u",
+            "-m",
+            "mien",
+            "sweep-trial",
+            str(root),
+            f"--claim={claim.generation}",
+        ]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -105,7 +113,7 @@ class Worker:
             process.send_signal(self.stopped_by)
 
     def _settle(self, one: _Running) -> None:
-        """The process of a trial has ended: with a result, by a signal of ours, for a bad input, or by a crash."""
+        """The process of a trial has ended: with a result, by our signal, for a bad input, or by a crash."""
         one.log.close()
         number, code = one.claim.trial, one.process.returncode
         trial = self.sweep.trials()[number]
@@ -145,4 +153,3 @@ def _last_words(sweep: Sweep, trial: FrozenTrial, code: int) -> list[str]:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4000))
         lines = file.read().decode(errors="replace").splitlines()
     return [*lines[-5:], f"all of it: {log}"]
-
