@@ -43,7 +43,8 @@ case "$*" in
     *"show hostnames"*) printf 'node07\\nnode08\\n' ;;
     *"show node"*) echo "   NodeAddr=10.0.0.7 NodeHostName=node07 Version=24.11.1" ;;
     *"show job"*)
-        echo "JobId=4711 JobState=${{STATE:-RUNNING}} PreemptTime=${{PREEMPTED:-None}} EndTime=${{ENDS:-Unknown}}"
+        echo "JobId=4711 JobState=${{STATE:-RUNNING}} PreemptTime=${{PREEMPTED:-None}}" \\
+            "EndTime=${{ENDS:-Unknown}}"
         echo "   Command=$COMMAND args" ;;
 esac
 """

@@ -111,10 +111,11 @@ def change(recipe: Recipe, overrides: Iterable[str], origin: str = _OVERRIDE) ->
     """The same recipe with other values; arguments and errors as of `load`."""
     tree = recipe.dump()
     name = tree.pop("name")
-    origins = dict.fromkeys(_leaves(tree), name)
-    for key, value in parse_overrides(overrides):
+    pairs = parse_overrides(overrides)
+    origins = {key: origin for key, _ in pairs}  # first: what does not fit together was brought by them
+    origins |= {key: name for key in _leaves(tree) if key not in origins}
+    for key, value in pairs:
         _update(tree, key, value)
-        origins[key] = origin
     return _build(tree, origins, Path(name), name=name)
 
 
@@ -134,9 +135,15 @@ def _find(source: str | Path) -> Path:
     named = RECIPES / f"{str(source).removesuffix('.yaml').removeprefix('recipes/')}.yaml"
     if named.is_file():
         return named
-    known = sorted(str(p.relative_to(RECIPES).with_suffix("")) for p in RECIPES.rglob("*.yaml"))
+    known = shipped()
     fix = nearest(str(source), known) or f"give a YAML file or one of: {', '.join(known) or 'none found'}"
     raise RecipeError([MienError("no such recipe", where=source, fix=fix)])
+
+
+def shipped() -> list[str]:
+    """Names of the recipes of the checkout; those in `sweeps` are not among them."""
+    names = (path.relative_to(RECIPES).with_suffix("") for path in RECIPES.rglob("*.yaml"))
+    return sorted(str(name) for name in names if name.parts[0] != "sweeps")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -199,8 +199,10 @@ def _spread(count: int, start: float, end: float) -> list[float]:
 def _title(row: Row, config: SweepConfig) -> str:
     lines = [f"trial {row.number}, {row.state}"]
     lines += [f"{key} = {shown(value)}" for key, value in row.params.items()]
-    lines += [f"seed = {row.seed}"] * (row.seed is not None)
-    lines += [f"{config.metric} = {row.value:.6g}"] * (row.value is not None)
+    if row.seed is not None:
+        lines.append(f"seed = {row.seed}")
+    if row.value is not None:
+        lines.append(f"{config.metric} = {row.value:.6g}")
     return f"<title>{escape(chr(10).join(lines))}</title>"
 
 
