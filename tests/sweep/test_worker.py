@@ -135,18 +135,16 @@ def test_trials_behind_the_median_are_pruned_and_stay(make) -> None:
 
 
 def test_a_diverged_trial_fails_alone_and_a_bad_input_stops_the_sweep(make) -> None:
-    file = make(
-        space={"engine.optimizer.lr": {"values": [9.9, 0.001]}},
-        set={
-            "engine.clip": None,
-            "engine.optimizer.eps": 1e-8,
-            "engine.guard.max_in_a_row": 1,
-            "engine.max_steps": 12,
-        },
-    )
-    _end(_start(file))
-    states = [row.state for row in rows(_open(file))]
-    assert states[1] == "finished"
+    wild = {
+        "engine.clip": None, "engine.optimizer.betas": [0.0, 0.0], "engine.optimizer.weight_decay": 9.0,
+        "engine.schedule.warmup": 0, "engine.guard.max_in_a_row": 1,
+    }  # fmt: skip
+    file = make(space={"engine.optimizer.lr": {"values": [9.9, 0.0001]}}, set=wild)
+    said = _end(_start(file))
+    found = rows(_open(file))
+    assert [row.state for row in found] == ["failed", "finished"]
+    assert "not finite (engine.guard.max_in_a_row)" in found[0].reason
+    assert "not finite (engine.guard.max_in_a_row)" in said
     file = make("missing", set={"data.train.shards": str(file.parent / "nowhere")})
     said = _end(_start(file), 2)
     assert "data.train.shards" in said

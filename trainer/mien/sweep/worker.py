@@ -23,6 +23,8 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 _INPUT = 2
 """Exit code of a fault of the input, which the next trial would meet as well."""
 _LOOK_S = 0.2
+_ASK_S = 5.0
+"""Seconds between two questions for a trial when there was none: each reads the journal under its lock."""
 
 
 @dataclass
@@ -51,6 +53,8 @@ class Worker:
         self.faulty = False
         self._running: list[_Running] = []
         self._beaten = time.monotonic()
+        self._ask_at = 0.0
+        self._waiting = False
         self._lines = Lines(sweep)
 
     def run(self) -> int:
@@ -77,15 +81,23 @@ class Worker:
                 self._running.remove(one)
                 self._settle(one)
         self._beat()
-        waiting = False
+        if time.monotonic() >= self._ask_at:
+            self._fill()
+        self._lines.look([one.claim.trial for one in self._running])
+        return bool(self._running) or (self._waiting and not self.stopped_by)
+
+    def _fill(self) -> None:
+        """Take trials until as many run as may; after a no it asks again only a while later."""
+        waited, self._waiting = self._waiting, False
         while not self.stopped_by and not self.faulty and self.left and len(self._running) < self.jobs:
-            claim, waiting = self.sweep.take(claims.process())
+            claim, self._waiting = self.sweep.take(claims.process())
             if claim is None:
-                break
+                self._ask_at = time.monotonic() + _ASK_S
+                if self._waiting and not waited:
+                    self._lines.say(f"looking up to {claims.LEASE_S:.0f} s whether workers elsewhere live")
+                return
             self.left -= 1
             self._start(claim)
-        self._lines.look([one.claim.trial for one in self._running])
-        return bool(self._running) or waiting
 
     def _start(self, claim: Claim) -> None:
         root = self.sweep.root(claim.trial)
