@@ -25,7 +25,7 @@ def parallel(rows: Sequence[Row], config: SweepConfig, tops: Sequence[int]) -> s
     drawn = [row for row in rows if row.value is not None and row.state in ("finished", "pruned")]
     if not drawn:
         return ""
-    top, bottom, height = 46.0, 292.0, 330
+    top, bottom, height = 46.0, 292.0, 306
     keys = list(config.space)
     places = _spread(len(keys) + 1, 90.0, WIDTH - 80.0)
     axes = [_Axis(config.space[key], [row.params.get(key) for row in drawn], top, bottom) for key in keys]
@@ -37,7 +37,8 @@ def parallel(rows: Sequence[Row], config: SweepConfig, tops: Sequence[int]) -> s
     ):
         parts.append(f'<line class="axis" x1="{x:.1f}" y1="{top}" x2="{x:.1f}" y2="{bottom}"/>')
         parts.append(_text(x, top - 22, name, "middle", "name"))
-        parts += [_text(x - 7, y + 4, label, "end", "tick") for label, y in ticks]
+        side, anchor = (7, "start") if x == places[-1] else (-7, "end")  # no line passes beyond the last axis
+        parts += [_text(x + side, y + 4, label, anchor, "tick") for label, y in ticks]
     colour = _colours(drawn, config)
     for row in sorted(drawn, key=lambda row: (row.state == "finished", *_order(row, config))):
         ys = [axis.place(row.params.get(key)) for key, axis in zip(keys, axes)] + [
@@ -66,7 +67,7 @@ def history(rows: Sequence[Row], config: SweepConfig) -> str:
     for row in done:
         best = better(best, float(row.value or 0))
         path += f"M{x(row.number):.1f},{y(best):.1f}" if not path else f"H{x(row.number):.1f}V{y(best):.1f}"
-    parts.append(f'<path class="sofar" d="{path}H{right:.1f}"/>')
+    parts.append(f'<path class="sofar" d="{path}H{x(every[-1].number):.1f}"/>')
     for row in every:
         kind = "dot off" if row.state == "pruned" else "dot"
         place = f'cx="{x(row.number):.1f}" cy="{y(float(row.value or 0)):.1f}"'

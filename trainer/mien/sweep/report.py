@@ -55,6 +55,7 @@ def _page(sweep: Sweep, found: list[Row]) -> str:
     )  # fmt: skip
     environment.filters["shown"] = status.shown
     environment.filters["short"] = status.short
+    environment.filters["within"] = lambda run: run.removeprefix(f"{sweep.folder}/")
     config, top = sweep.config, status.best_point(sweep, found)
     tops = [row.number for row in top]
     shares = importances(sweep)
