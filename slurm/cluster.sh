@@ -16,6 +16,9 @@ MIEN_GPUS_PER_NODE=${MIEN_GPUS_PER_NODE:-}   # one task each: give sbatch the sa
 # partition's GraceTime instead: below the time of one save, progress since the last checkpoint is lost.
 MIEN_NOTICE_S=${MIEN_NOTICE_S:-120}
 
+# How often a job that dies by itself is run again without having got further; stops by a notice do not count.
+MIEN_MAX_REQUEUES=${MIEN_MAX_REQUEUES:-3}
+
 # How to reach Python on the nodes.
 MIEN_MODULES=${MIEN_MODULES:-}               # for `module load`, such as `cuda/12.8 nccl`
 MIEN_PYTHON=${MIEN_PYTHON:-}                 # empty: .venv of the checkout, else python3

@@ -14,6 +14,7 @@ COMMANDS = [
     ["train"],
     ["evaluate"],
     ["export"],
+    ["sweep"],
     ["doctor"],
     ["data", "synth"],
     ["data", "pack"],

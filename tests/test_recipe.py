@@ -10,7 +10,7 @@ from mien import recipe
 from mien.errors import RecipeError
 from mien.recipe import RECIPES
 
-SHIPPED = sorted(str(path.relative_to(RECIPES).with_suffix("")) for path in RECIPES.rglob("*.yaml"))
+SHIPPED = recipe.shipped()
 
 
 def write(folder: Path, name: str, **tree) -> Path:

@@ -29,9 +29,13 @@ class Laboratory:
         self.folder = folder
 
     def submit(self, *flags: str, wandb: str = "off") -> str:
-        """`sbatch FLAGS slurm/pretrain_emocapclip.sh tiny.yaml KEYS`; the id of the job."""
-        keys = (f"engine.max_steps={STEPS}", f"tracking.wandb={wandb}")
-        return self.cluster.submit(*flags, str(LAUNCHER), "tiny.yaml", *keys, cwd=self.folder)
+        """`sbatch FLAGS slurm/pretrain_emocapclip.sh tiny.yaml KEYS`; the id of the job.
+
+        What does not begin with a dash is one more key.
+        """
+        keys = (f"engine.max_steps={STEPS}", f"tracking.wandb={wandb}", *(f for f in flags if f[0] != "-"))
+        asked = (flag for flag in flags if flag[0] == "-")
+        return self.cluster.submit(*asked, str(LAUNCHER), "tiny.yaml", *keys, cwd=self.folder)
 
     def pre_empt(self) -> str:
         """A job that wants both nodes for itself, in the partition that pre-empts; its id."""

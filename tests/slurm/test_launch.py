@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,22 @@ from engine.runs import only_run
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "slurm" / "pretrain_emocapclip.sh"
+SWEEP = ROOT / "slurm" / "sweep.sh"
 GOLDEN = Path(__file__).parent / "golden"
 SECRET = "not-a-real-key"
 SHOWN = ("MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS", "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")
 
 _RECORDER = """#!/bin/bash
 {{ printf '%s' "{name}"; printf ' %q' "$@"; echo; }} >>"$RECORD"
+if [[ {name} == sacct ]]; then
+    printf '%b\\n' "${{ACCOUNTS:-}}"
+    exit
+fi
+if [[ {name} == srun && "$*" == *rank.sh* ]]; then
+    rank=0
+    for code in ${{CODES:-}}; do echo "$code" >"checkpoints/job-4711/.exit-codes/$((rank++))"; done
+fi
+[[ "$*" != *sweep-take* ]] || echo "$TAKEN"
 if [[ {name} == srun || {name} == python ]]; then
     env | grep -E '^({shown})=' | sort >>"$RECORD"
     exit "${{STATUS:-0}}"
@@ -32,7 +43,8 @@ case "$*" in
     *"show hostnames"*) printf 'node07\\nnode08\\n' ;;
     *"show node"*) echo "   NodeAddr=10.0.0.7 NodeHostName=node07 Version=24.11.1" ;;
     *"show job"*)
-        echo "JobId=4711 JobState=${{STATE:-RUNNING}} PreemptTime=${{PREEMPTED:-None}}"
+        echo "JobId=4711 JobState=${{STATE:-RUNNING}} PreemptTime=${{PREEMPTED:-None}}" \\
+            "EndTime=${{ENDS:-Unknown}}"
         echo "   Command=$COMMAND args" ;;
 esac
 """
@@ -52,22 +64,22 @@ def launch(tmp_path: Path):
     """
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("srun", "scontrol", "python"):
+    for name in ("srun", "scontrol", "sacct", "python"):
         (tools / name).write_text(_RECORDER.format(name=name, shown="|".join(SHOWN)))
         (tools / name).chmod(0o755)
     record = tmp_path / "record"
 
-    def run(*arguments: str, code: int = 0, **variables: str) -> str:
-        script = LAUNCHER
+    def run(*arguments: str, code: int = 0, launcher: Path = LAUNCHER, **variables: str) -> str:
+        script = launcher
         if "SLURM_JOB_ID" in variables and "SLURM_STEP_ID" not in variables:
             script = tmp_path / "spool" / "slurm_script"
             script.parent.mkdir(exist_ok=True)
-            script.write_text(LAUNCHER.read_text())
+            script.write_text(launcher.read_text())
         record.write_text("")
         environment = {
             "PATH": f"{tools}:/usr/bin:/bin",
             "RECORD": str(record),
-            "COMMAND": str(LAUNCHER),
+            "COMMAND": str(launcher),
             "WANDB_API_KEY": SECRET,
             "MIEN_PYTHON": str(tools / "python"),
         }
@@ -85,6 +97,7 @@ def launch(tmp_path: Path):
 def test_directives_are_thin_and_reach_every_task():
     directives = re.findall(r"^#SBATCH (.*)", LAUNCHER.read_text(), flags=re.MULTILINE)
     _golden("directives", "\n".join(directives) + "\n")
+    directives += re.findall(r"^#SBATCH (.*)", SWEEP.read_text(), flags=re.MULTILINE)
     assert not any("B:" in directive for directive in directives), "a signal to the shell reaches no rank"
 
 
@@ -177,7 +190,11 @@ def test_flags_of_mien_may_stand_where_the_recipe_would(launch):
     ("code", "state", "preempted", "requeued"),
     [
         (0, "RUNNING", "None", False),
-        (1, "RUNNING", "None", False),
+        (1, "RUNNING", "None", True),
+        (2, "RUNNING", "2026-11-24T20:30:01", False),
+        (130, "RUNNING", "None", False),
+        (137, "RUNNING", "None", True),
+        (137, "CANCELLED", "None", False),
         (138, "RUNNING", "None", True),
         (140, "RUNNING", "2026-11-24T20:30:01", True),
         (138, "COMPLETING", "None", False),
@@ -186,9 +203,49 @@ def test_flags_of_mien_may_stand_where_the_recipe_would(launch):
         (143, "CANCELLED", "2026-11-24T20:30:01", False),
     ],
 )
-def test_requeues_only_what_was_told_to_stop_and_wanted_back(launch, code, state, preempted, requeued):
+def test_requeues_what_was_told_to_stop_or_died_but_no_bad_input_and_nothing_unwanted(
+    launch, code, state, preempted, requeued
+):
     told = launch(**BATCH, code=code, STATUS=str(code), STATE=state, PREEMPTED=preempted)
     assert ("scontrol requeue 4711\n" in told) is requeued
+
+
+def test_a_job_that_dies_is_requeued_with_a_bound_that_progress_lifts(launch, tmp_path):
+    def dies(**more: str) -> bool:
+        return "scontrol requeue 4711\n" in launch(**BATCH, **more, code=1, STATUS="1")
+
+    assert [dies() for _ in range(5)] == [True, True, True, False, False]
+    notice = launch(**BATCH, code=138, STATUS="138")
+    assert "scontrol requeue 4711\n" in notice  # a notice does not count, and none is too many
+    (tmp_path / "checkpoints/job-4711/emocapclip/base/RUN/checkpoints/step-00000500").mkdir(parents=True)
+    assert [dies() for _ in range(4)] == [True, True, True, False]
+    (tmp_path / "checkpoints/job-4711/emocapclip/base/RUN/checkpoints/step-00000500").rename(
+        tmp_path / "checkpoints/job-4711/emocapclip/base/RUN/checkpoints/step-00000400"
+    )
+    assert not dies()  # a checkpoint that turned out bad is no progress
+    assert dies(MIEN_MAX_REQUEUES="9")
+    assert (tmp_path / "checkpoints/job-4711/failures").read_text() == "step-00000500 6\n"
+
+
+def test_a_node_that_fails_counts_where_slurm_keeps_accounts(launch, tmp_path):
+    accounts = {"SLURM_RESTART_COUNT": "1", "ACCOUNTS": "NODE_FAIL\nRUNNING"}
+    for count in (1, 2, 3):
+        assert "\nsrun " in launch(**BATCH, **accounts)
+        assert (tmp_path / "checkpoints/job-4711/failures").read_text() == f"none {count}\n"
+    assert "srun " not in launch(**BATCH, **accounts, code=1)
+    assert "\nsrun " in launch(**BATCH, SLURM_RESTART_COUNT="9", ACCOUNTS="PREEMPTED\nRUNNING")
+
+
+def test_the_code_of_the_rank_that_failed_counts_not_what_the_others_were_ended_with(launch, tmp_path):
+    for codes, code, requeued in (
+        ("143 2 137", 2, False),
+        ("143 138 137", 138, True),
+        ("143 137", 137, True),
+        ("0 143", 143, False),
+    ):
+        told = launch(**BATCH, code=code, STATUS="143", CODES=codes)
+        assert ("scontrol requeue 4711\n" in told) is requeued
+    assert not (tmp_path / "checkpoints/job-4711/.exit-codes").exists()
 
 
 def test_requeues_its_own_task_of_an_array(launch):
@@ -199,6 +256,27 @@ def test_requeues_its_own_task_of_an_array(launch):
 def test_a_copy_that_cannot_be_traced_back_falls_back_to_where_it_was_submitted(launch):
     told = launch("emocapclip/tiny", **BATCH, COMMAND="(null)", SLURM_SUBMIT_DIR=str(ROOT))
     assert "\nsrun --kill-on-bad-exit=1 " in told
+
+
+def test_a_task_of_a_sweep_takes_a_trial_and_begins_no_other_when_its_time_is_nearly_up(launch, tmp_path):
+    trial = tmp_path / "sweeps" / "x" / "trial-0002"
+    trial.mkdir(parents=True)
+    (trial / "done").touch()
+    soon = (datetime.now() + timedelta(seconds=60)).isoformat(timespec="seconds")
+    array = {"SLURM_ARRAY_JOB_ID": "4700", "SLURM_ARRAY_TASK_ID": "3"}
+    taken = {"TAKEN": f"{trial} 1", "ENDS": soon}
+    _golden("sweep", launch("x.yaml", "trials=4", launcher=SWEEP, **BATCH, **array, **taken))
+
+
+def test_a_task_of_a_sweep_that_finds_nothing_left_is_done(launch):
+    told = launch("x.yaml", launcher=SWEEP, **BATCH, TAKEN="")
+    assert told.count("srun ") == 1
+    assert "requeue" not in told
+
+
+def test_a_sweep_without_slurm_is_the_command(launch):
+    assert launch("x.yaml", "trials=4", launcher=SWEEP) == "python -u -m mien sweep x.yaml trials=4\n"
+    assert "which sweep?" in launch(launcher=SWEEP, code=2)
 
 
 def test_no_secret_on_a_command_line(launch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from cluster import NODES
 from laboratory import LAUNCHER, PATIENCE_S, STEPS, Laboratory
 
-from engine.runs import differences, learned, only_run, samples, state
+from engine.runs import differences, last_step, learned, only_run, samples, state
 from mien.engine.rundir import RunFolder
 
 pytestmark = pytest.mark.slurm
@@ -90,6 +92,47 @@ def test_of_an_array_the_task_out_of_time_is_requeued_and_the_cancelled_one_is_n
     assert len(run.info["sessions"]) == 2
     _same(run, undisturbed)
     assert cluster.job(unwanted)["Restarts"] == "0"
+
+
+def test_a_job_whose_rank_is_killed_and_then_hangs_is_requeued_and_ends_as_if_nothing_had_been(
+    laboratory: Laboratory, undisturbed: RunFolder
+) -> None:
+    cluster = laboratory.cluster
+    job = laboratory.submit("--export=ALL,MIEN_MAX_REQUEUES=2", "engine.hang_s=12")
+    for restarts, signum in ((1, signal.SIGKILL), (2, signal.SIGSTOP)):
+        sessions = lambda: [info for run in _runs(laboratory, job) for info in run.info["sessions"]]  # noqa: E731
+        cluster.wait(lambda: len(sessions()) == restarts, f"session {restarts}", PATIENCE_S, every=0.02)  # noqa: B023
+        run = only_run(laboratory.root(job))
+        began = last_step(laboratory.root(job))
+        cluster.wait(lambda: last_step(laboratory.root(job)) > began, "a step", PATIENCE_S, every=0.02)  # noqa: B023
+        os.kill(sessions()[-1]["pid"], signum)
+        cluster.wait(lambda: cluster.job(job)["Restarts"] == str(restarts), "the requeue", PATIENCE_S)  # noqa: B023
+    run = laboratory.finish(job)
+    assert "ended with code 137: 1 of at most 2 requeues" in laboratory.said(job)
+    assert (run.path / "stacks-rank1.txt").exists()
+    _same(run, undisturbed)
+
+
+def test_a_job_that_always_dies_is_given_up_and_a_bad_input_at_once(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    cluster = laboratory.cluster
+    dying = tmp_path / "python"
+    dying.write_text("#!/bin/sh\nexit 1\n")
+    dying.chmod(0o755)
+    dead = laboratory.submit(f"--export=ALL,MIEN_PYTHON={dying},MIEN_MAX_REQUEUES=1")
+    bad = laboratory.submit("engine.max_step=3")
+    facts = cluster.wait_ended(bad, PATIENCE_S)
+    assert (facts["JobState"], facts["Restarts"]) == ("FAILED", "0")
+    assert "did you mean 'engine.max_steps'?" in laboratory.said(bad)
+    assert not laboratory.root(bad).exists()
+    facts = cluster.wait_ended(dead, PATIENCE_S)
+    assert (facts["JobState"], facts["Restarts"]) == ("FAILED", "1"), laboratory.said(dead)
+    assert "given up (MIEN_MAX_REQUEUES)" in laboratory.said(dead)
+
+
+def _runs(laboratory: Laboratory, job: str) -> list[RunFolder]:
+    return [RunFolder(file.parent) for file in laboratory.root(job).glob("*/*/*/run.json")]
 
 
 def test_a_notice_before_mien_listens_requeues_the_job(laboratory: Laboratory, tmp_path: Path) -> None:

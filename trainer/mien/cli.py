@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mien import __version__
+from mien import __version__, cli_sweep
 from mien.cli_data import data
 from mien.errors import MienError
 
@@ -89,6 +89,9 @@ def train(
     folder = engine.run(loaded, resume=resume)
     if _is_first_rank():
         print(folder, flush=True)
+
+
+cli_sweep.add_to(app)
 
 
 def _is_first_rank() -> bool:
@@ -181,7 +184,9 @@ def runs(
     root: Annotated[Path, typer.Argument(help="Folder below which runs lie.")] = Path("checkpoints"),
     state: Annotated[
         str | None,
-        typer.Option(help="Only new, running, finished, stopped, failed or killed ones.", show_default=False),
+        typer.Option(
+            help="Only new, running, finished, pruned, stopped, failed or killed ones.", show_default=False
+        ),
     ] = None,
     json: Annotated[
         Path | None, typer.Option(help="Also write the list to this file.", show_default=False)

@@ -125,9 +125,9 @@ def _tracking() -> Finding:
 
 
 def _recipes() -> Finding:
-    from mien.recipe import RECIPES
+    from mien.recipe import RECIPES, shipped
 
-    count = len(list(RECIPES.rglob("*.yaml")))
+    count = len(shipped())
     if not count:
         return Finding("recipes", "note", "not in a source checkout: give recipes by path")
     return Finding("recipes", "ok", f"{count} in {RECIPES}")

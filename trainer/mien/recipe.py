@@ -67,21 +67,22 @@ class Recipe(Config):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def load(source: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+def load(source: str | Path, overrides: Iterable[str] = (), origin: str = _OVERRIDE) -> Recipe:
     """Load a recipe from a file, or by name from the checkout's `recipes/`, and check it.
 
     Args:
         source: path of a YAML file, or a name such as `emocapclip/tiny`.
         overrides: `key=value` pairs with dotted keys; values are YAML.
+        origin: where the overrides come from, for messages.
 
     Raises:
         RecipeError: with every problem found, one line each.
     """
     path = _find(source)
-    merged, origins = _inherit(path, seen=())
-    for key, value in _parse_overrides(overrides):
+    merged, origins = read_tree(path)
+    for key, value in parse_overrides(overrides):
         _update(merged, key, value)
-        origins[key] = _OVERRIDE
+        origins[key] = origin
     return _build(merged, origins, path)
 
 
@@ -106,6 +107,27 @@ def load_resolved(path: Path) -> Recipe:
     return _build(tree, dict.fromkeys(_leaves(tree), str(path)), path, name=name)
 
 
+def change(recipe: Recipe, overrides: Iterable[str], origin: str = _OVERRIDE) -> Recipe:
+    """The same recipe with other values; arguments and errors as of `load`."""
+    tree = recipe.dump()
+    name = tree.pop("name")
+    pairs = parse_overrides(overrides)
+    origins = {key: origin for key, _ in pairs}  # first: what does not fit together was brought by them
+    origins |= {key: name for key in _leaves(tree) if key not in origins}
+    for key, value in pairs:
+        _update(tree, key, value)
+    return _build(tree, origins, Path(name), name=name)
+
+
+def read_tree(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """A YAML file over its `base:` files, unchecked, and for each leaf key the file that set it.
+
+    Raises:
+        RecipeError: if a file is absent or no mapping.
+    """
+    return _inherit(path, seen=())
+
+
 def _find(source: str | Path) -> Path:
     path = Path(source)
     if path.is_file():
@@ -113,9 +135,15 @@ def _find(source: str | Path) -> Path:
     named = RECIPES / f"{str(source).removesuffix('.yaml').removeprefix('recipes/')}.yaml"
     if named.is_file():
         return named
-    known = sorted(str(p.relative_to(RECIPES).with_suffix("")) for p in RECIPES.rglob("*.yaml"))
+    known = shipped()
     fix = nearest(str(source), known) or f"give a YAML file or one of: {', '.join(known) or 'none found'}"
     raise RecipeError([MienError("no such recipe", where=source, fix=fix)])
+
+
+def shipped() -> list[str]:
+    """Names of the recipes of the checkout; those in `sweeps` are not among them."""
+    names = (path.relative_to(RECIPES).with_suffix("") for path in RECIPES.rglob("*.yaml"))
+    return sorted(str(name) for name in names if name.parts[0] != "sweeps")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -164,7 +192,12 @@ def _inherit(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[s
     return below, origins
 
 
-def _parse_overrides(overrides: Iterable[str]) -> list[tuple[str, Any]]:
+def parse_overrides(overrides: Iterable[str]) -> list[tuple[str, Any]]:
+    """Keys and values of `key=value` texts; values are YAML.
+
+    Raises:
+        RecipeError: with every text that is none.
+    """
     pairs: list[tuple[str, Any]] = []
     problems = []
     for text in overrides:

@@ -193,7 +193,7 @@ class Conductor(Callback):
         if self.step % self.engine.log_every == 0 or last:
             row |= self._training_row(trainer)
         improved = False
-        if self.validation is not None and not stop and (last or self._due(self.engine.val_every)):
+        if self.validation is not None and (last or (not stop and self._due(self.engine.val_every))):
             found = self.validation.run(self.module, self.ema, self.step)
             row |= {f"val/{name}": value for name, value in found.items()}
             improved = self._improves(found)

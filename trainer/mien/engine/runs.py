@@ -23,7 +23,7 @@ FRESH_S = 900.0
 """A run of another machine counts as running while its logs are younger than this."""
 
 
-STATES = ("new", "running", "finished", "stopped", "failed", "killed")
+STATES = ("new", "running", "finished", "pruned", "stopped", "failed", "killed")
 """How a run can stand; see `RunSummary`."""
 
 
@@ -34,8 +34,8 @@ class RunSummary:
     Attributes:
         path: its folder.
         recipe: name of its recipe.
-        state: new, running, finished, stopped (by a signal, after a save), failed, or killed (the process is
-            gone without a word).
+        state: new, running, finished, pruned (given up by its sweep), stopped (by a signal, after a save),
+            failed, or killed (the process is gone without a word).
         step: last step in its logs.
         max_steps: length that the recipe asks for.
         saved: step of the newest checkpoint folder, None without one.
