@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from engine.shards import write_set
 
 from engine.runs import LOOP, TOWERS
-from engine.shards import write_set
 from mien.sweep import load
 from mien.sweep.config import SweepConfig
 

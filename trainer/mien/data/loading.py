@@ -153,8 +153,8 @@ def _drain(loader: DataLoader) -> Generator[Loaded, None, None]:
     try:
         yield from batches
     except RuntimeError:
-        # A worker is dead. The trace of the error keeps the iterator, which tells the others to end only when it
-        # is collected; until then the end of the process would wait for them.
+        # A worker is dead. The trace of the error keeps the iterator, which tells the others to end only once
+        # it is collected; until then the end of the process would wait for them.
         if hasattr(batches, "_shutdown_workers"):
             batches._shutdown_workers()
         raise
