@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 aten = torch.ops.aten
 _INDEXED = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._unsafe_index.Tensor}
@@ -89,7 +89,9 @@ class RealIntegers(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator."""
         kwargs = kwargs or {}
-        tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
+        if func.namespace == "prim":
+            return func(*args, **kwargs)
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         imagined = [x for x in tensors if isinstance(x, FakeTensor)]
         if not tensors:
             return self._make(func, args, kwargs)
@@ -105,7 +107,9 @@ class RealIntegers(TorchDispatchMode):
             return torch.ones((), dtype=tensors[0].dtype).item() if tensors[0].dtype != torch.bool else False
         if func in _INDEXED:
             args = (args[0], self._places(args[1]), *args[2:])
-        return func(*self._imagine(args), **self._imagine(kwargs))
+        if len(imagined) < len(tensors) or func in _INDEXED:
+            args, kwargs = self._imagine(args), self._imagine(kwargs)
+        return func(*args, **kwargs)
 
     def _make(self, func: Any, args: Any, kwargs: Any) -> Any:
         """A new tensor: real if it holds integers."""
@@ -132,7 +136,7 @@ class RealIntegers(TorchDispatchMode):
         return result
 
     def _imagine(self, tree: Any) -> Any:
-        flat, spec = tree_flatten(tree)
-        real = lambda x: isinstance(x, Tensor) and not isinstance(x, FakeTensor)  # noqa: E731
-        return tree_unflatten([self.fake.from_tensor(x) if real(x) else x for x in flat], spec)
+        def convert(x: Tensor) -> Tensor:
+            return x if isinstance(x, FakeTensor) else self.fake.from_tensor(x)
 
+        return tree_map_only(Tensor, convert, tree)

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 aten = torch.ops.aten
@@ -148,8 +148,10 @@ class Recorder(TorchDispatchMode):
         """Run one operator and note it."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        inputs = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
-        outputs = [x for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
+        if func.namespace == "prim":  # a question such as which device a fake tensor stands for
+            return out
+        inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        outputs = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         new = [number for x in outputs if (number := self._note(x)) is not None]
         if func is aten._to_copy.default and new and inputs[0].untyped_storage()._cdata in self._weights:
             self._copies[new[0]] = _bytes(outputs[0])
@@ -210,5 +212,6 @@ _KINDS = {"all_gather": "allgather", "reduce_scatter": "reduce_scatter", "all_re
 
 
 def _bytes(tensor: Tensor) -> int:
-    """Bytes that reading a tensor moves; an expanded one is read from less."""
-    return min(math.prod(tensor.shape) * tensor.element_size(), tensor.untyped_storage().nbytes())
+    """Bytes that reading a tensor moves; what is expanded is read once."""
+    sizes = (n for n, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride)
+    return math.prod(sizes) * tensor.element_size()
