@@ -66,7 +66,9 @@ class Model:
     def __init__(self, recipe: Recipe, checkpointing: bool) -> None:
         system = systems.get(recipe.system)
         if system.planned is None:
-            raise RunError(f"system {system.name} has no batch to plan with", where="system", fix="plan another")
+            raise RunError(
+                f"system {system.name} has no batch to plan with", where="system", fix="plan another"
+            )
         self.recipe = recipe
         self.fake = new_fake_mode()
         self.planned = system.planned(recipe, checkpointing)
@@ -155,7 +157,9 @@ def record(
         torch.autograd.backward(roots, [torch.ones_like(x) for x in roots])
         recorder.mark()
     trace = recorder.trace
-    gradients = {n for p in parameters if p.grad is not None and (n := recorder.number_of(p.grad)) is not None}
+    gradients = {
+        n for p in parameters if p.grad is not None and (n := recorder.number_of(p.grad)) is not None
+    }
     gradients |= {n for x in known if x.grad is not None and (n := recorder.number_of(x.grad)) is not None}
     middle, end = trace.marks
     half = Half(

@@ -121,7 +121,11 @@ def chosen(found: list[Evaluated]) -> Evaluated | None:
 
 def _plainness(one: Evaluated) -> tuple[bool, bool, int]:
     layout = one.layout
-    return layout.offload, layout.checkpointing, ("ddp", "fsdp2", "zero1", "zero2", "zero3").index(layout.strategy)
+    return (
+        layout.offload,
+        layout.checkpointing,
+        ("ddp", "fsdp2", "zero1", "zero2", "zero3").index(layout.strategy),
+    )
 
 
 def evaluate_all(

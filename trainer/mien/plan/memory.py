@@ -70,7 +70,7 @@ class Layout:
     @property
     def name(self) -> str:
         """Short, for tables."""
-        return self.strategy + (" + offload" if self.offload else "")
+        return self.strategy + ("-offload" if self.offload else "")
 
 
 @dataclass(frozen=True)
@@ -225,9 +225,7 @@ def _static(layout: Layout, weights: Weights, master: int, compute: int) -> dict
         return _parts(compute * total / world, compute * whole, compute * trained / world, divided, bucket)
     assert layout.strategy == "fsdp2", layout.strategy
     unsharded = master * max(weights.rest, weights.block)
-    return _parts(
-        master * total / world, compute * whole, master * trained / world, state / world, unsharded
-    )
+    return _parts(master * total / world, compute * whole, master * trained / world, state / world, unsharded)
 
 
 def _parts(
@@ -236,5 +234,3 @@ def _parts(
     return {
         "weights": weights, "copies": copies, "gradients": gradients, "optimizer": optimizer, "buckets": buckets,
     }  # fmt: skip
-
-

@@ -24,9 +24,7 @@ def plot(plan: Plan, file: Path) -> None:
     figure = Figure(figsize=(9, 1.6 + 0.34 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    names = [
-        f"{row.layout.name}, {'recomputed' if row.layout.checkpointing else 'kept'}" for row in rows
-    ]
+    names = [f"{row.layout.name}, {'recomputed' if row.layout.checkpointing else 'kept'}" for row in rows]
     left = [0.0] * len(rows)
     colours = _colours()
     for name, label in PARTS.items():
@@ -41,7 +39,10 @@ def plot(plan: Plan, file: Path) -> None:
     axes.set_xlabel("GiB on each GPU")
     axes.set_xlim(0, 1.12 * max(*left, plan.gpu.memory / GiB))
     axes.set_title(
-        f"{plan.recipe.name}: {plan.world} GPUs, micro batch {rows[0].layout.micro}", loc="left", fontsize=10, pad=14
+        f"{plan.recipe.name}: {plan.world} GPUs, micro batch {rows[0].layout.micro}",
+        loc="left",
+        fontsize=10,
+        pad=14,
     )
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)

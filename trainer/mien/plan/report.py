@@ -11,7 +11,7 @@ from mien.errors import MienError
 from mien.plan.assume import Assumptions, GiB
 from mien.plan.gpus import GPUS, Gpu
 from mien.plan.layouts import Evaluated, chosen, evaluate_all, ranked
-from mien.plan.scaling import WORLDS, Rung, ladder
+from mien.plan.scaling import WORLDS, Rung, ladder, whole_nodes
 from mien.plan.workload import Workload, count
 from mien.recipe import Recipe
 
@@ -49,7 +49,9 @@ def make(recipe: Recipe, gpu: Gpu, nodes: int, per_node: int, assume: Assumption
     """
     engine, world = recipe.engine, nodes * per_node
     if engine.global_batch % (world * engine.accumulate):
-        what = f"{engine.global_batch} samples do not divide by {world} GPUs x {engine.accumulate} micro batches"
+        what = (
+            f"{engine.global_batch} samples do not divide by {world} GPUs x {engine.accumulate} micro batches"
+        )
         fix = f"use a multiple of {world * engine.accumulate}, or other --nodes and --gpus-per-node"
         raise MienError(what, where="engine.global_batch", fix=fix)
     work = count(recipe, engine.global_batch // engine.accumulate)
@@ -59,8 +61,10 @@ def make(recipe: Recipe, gpu: Gpu, nodes: int, per_node: int, assume: Assumption
     smaller = [chosen(evaluate_all(work, gpu, part, per_node, assume, deepest=1)) for part in parts]
     usable = [one for one in (best, *smaller) if one is not None]
     cheapest = min(usable, key=lambda one: one.cost.gpu_hours, default=None)
-    rungs = ladder(work, gpu, per_node, assume, tuple(sorted({*WORLDS, world})))
-    return Plan(recipe, gpu, nodes, per_node, assume, work, tuple(ranked(found)), best, cheapest, tuple(rungs))
+    rungs = ladder(work, gpu, per_node, assume, whole_nodes((*WORLDS, world), per_node))
+    return Plan(
+        recipe, gpu, nodes, per_node, assume, work, tuple(ranked(found)), best, cheapest, tuple(rungs)
+    )
 
 
 def _powers(highest: int) -> list[int]:

@@ -27,18 +27,15 @@ class Rung:
 
     world: int
     global_batch: int
-    """The recipe's, or raised to one sample a GPU where there are more GPUs than samples."""
+    """The recipe's, or the next that divides by the GPUs."""
     best: Evaluated | None
     """None: nothing fits."""
     efficiency: float
     """Samples/s a GPU against those of the first rung that fits."""
     limits: tuple[Limit, ...]
     """The highest load first."""
-
-    @property
-    def raised(self) -> bool:
-        """Whether the recipe's own batch gives less than one sample a GPU."""
-        return bool(self.limits) and self.limits[0].name == "samples a GPU"
+    raised: bool = False
+    """Whether `global_batch` had to be raised."""
 
 
 def ladder(
@@ -63,19 +60,25 @@ def ladder(
     first = 0.0
     for world in worlds:
         wanted = work.recipe.engine.global_batch
-        batch = wanted if wanted % (world * work.recipe.engine.accumulate) == 0 else _raised(work, world)
+        batch = _divisible(work, world)
         best = chosen(evaluate_all(work.with_batch(batch), gpu, world, per_node, assume, deepest))
         if best is None:
-            rungs.append(Rung(world, batch, None, 0.0, ()))
+            rungs.append(Rung(world, batch, None, 0.0, (), batch != wanted))
             continue
         each = best.samples_s / world
         first = first or each
         found = limits(best, work, gpu, assume, wanted)
-        rungs.append(Rung(world, batch, best, each / first, tuple(found)))
+        rungs.append(Rung(world, batch, best, each / first, tuple(found), batch != wanted))
     return rungs
 
 
-def _raised(work: Workload, world: int) -> int:
+def whole_nodes(worlds: tuple[int, ...], per_node: int) -> tuple[int, ...]:
+    """Numbers of GPUs, each a part of a node or whole nodes; what is neither is rounded to whole nodes."""
+    rounded = {world if world <= per_node else per_node * round(world / per_node) for world in worlds}
+    return tuple(sorted(rounded))
+
+
+def _divisible(work: Workload, world: int) -> int:
     """The next batch that gives each GPU and micro batch a whole number of samples, at least one."""
     share = world * work.recipe.engine.accumulate
     return share * max(1, -(-work.recipe.engine.global_batch // share))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,14 +16,14 @@ from mien.plan.scaling import Rung, breaking
 
 PARTS = {
     "weights": "weights",
-    "copies": "bf16 copies",
-    "gradients": "gradients",
-    "optimizer": "optimiser",
+    "copies": "copies",
+    "gradients": "grads",
+    "optimizer": "optim",
     "ema": "EMA",
-    "activations": "activations",
+    "activations": "activ",
     "objective": "loss",
-    "temporary": "temporary",
-    "buckets": "buckets",
+    "temporary": "temp",
+    "buckets": "bucket",
     "batch": "batch",
     "context": "context",
 }
@@ -31,7 +32,7 @@ PARTS = {
 
 def show(plan: Plan, console: Console | None = None) -> None:
     """Print everything."""
-    console = console or Console(width=132)
+    console = console or Console(width=140)
     console.print(summary(plan))
     console.print(memory_table(plan))
     console.print(layout_table(plan.layouts, plan.best))
@@ -39,11 +40,17 @@ def show(plan: Plan, console: Console | None = None) -> None:
 
 
 def _table(title: str, left: Iterable[str], right: Iterable[str], caption: str = "") -> Table:
-    table = Table(title=title, title_justify="left", caption=caption or None, caption_justify="left")
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=caption or None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     for head in left:
-        table.add_column(head)
+        table.add_column(head, no_wrap=True)
     for head in right:
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=True)
     return table
 
 
@@ -69,7 +76,10 @@ def summary(plan: Plan) -> Table:
     read = best.samples_s * plan.assume.sample_bytes / 1e6
     row("reading", f"{read:,.1f} MB/s of shards, {read / plan.nodes:,.1f} a node")
     row("time to finish", f"{_hours(cost.hours)}, {cost.gpu_hours:.1f} GPU-hours, goodput {cost.goodput:.4f}")
-    row("a checkpoint", f"holds up {cost.checkpoint_s:.2f} s every {cost.interval_s:.0f} s, {cost.write_s:.1f} s to disk")
+    row(
+        "a checkpoint",
+        f"holds up {cost.checkpoint_s:.2f} s every {cost.interval_s:.0f} s, {cost.write_s:.1f} s to disk",
+    )
     row("failures", f"{cost.failures:.3f} expected")
     if plan.cheapest is not None and plan.cheapest.layout.world != plan.world:
         other = plan.cheapest
@@ -139,7 +149,18 @@ def layout_table(found: Iterable[Evaluated], best: Evaluated | None, most: int =
     table = _table(
         f"layouts by GPU-hours, {min(most, len(found))} of {len(found)}",
         ("", "strategy", "activations"),
-        ("micro", "accumulate", "GiB", "step ms", "exposed ms", "MFU", "samples/s", "time", "GPU-hours", "fits"),
+        (
+            "micro",
+            "accumulate",
+            "GiB",
+            "step ms",
+            "exposed ms",
+            "MFU",
+            "samples/s",
+            "time",
+            "GPU-hours",
+            "fits",
+        ),
         caption="* to take: the cheapest, or a simpler one within 3 %.  ~ another training: fewer negatives.",
     )
     for one in found[:most]:
@@ -156,14 +177,28 @@ def layout_table(found: Iterable[Evaluated], best: Evaluated | None, most: int =
 
 def scaling_table(plan: Plan) -> Table:
     """The best layout on 1 to 4,096 GPUs, and what stops it first."""
+    heads = (
+        "GPUs",
+        "batch",
+        "micro",
+        "GiB",
+        "step ms",
+        "samples/s",
+        "a GPU",
+        "MFU",
+        "time",
+        "GPU-h",
+        "goodput",
+    )
     table = _table(
         f"{plan.recipe.name} on more {plan.gpu.name}",
-        (),
-        ("GPUs", "batch", "layout", "micro", "GiB", "step ms", "samples/s", "efficiency", "MFU", "time",
-         "GPU-hours", "goodput", "breaks first"),
-        caption="Loads: 1 is where a resource takes as long as the networks' products at the attainable peak, or\n"
-        "uses up its supply. + the recipe's batch is smaller: raised to one sample a GPU.",
-    )  # fmt: skip
+        ("layout",),
+        heads,
+        caption="a GPU: samples/s of each against the first row. breaks first: loads, where 1 is as much time as the\n"
+        "networks' products take at the attainable peak, or all of a supply. +: the recipe's batch does not\n"
+        "divide by so many GPUs and was raised.",
+    )
+    table.add_column("breaks first")
     for rung in plan.rungs:
         table.add_row(*_rung(rung))
     return table
@@ -173,10 +208,10 @@ def _rung(rung: Rung) -> list[str]:
     batch = f"{rung.global_batch}{'+' if rung.raised else ''}"
     best = rung.best
     if best is None:
-        return [str(rung.world), batch, "none fits", *[""] * 9, "memory"]
+        return ["none fits", str(rung.world), batch, *[""] * 9, "memory"]
     layout, cost = best.layout, best.cost
     return [
-        str(rung.world), batch, layout.name + (", recomputed" if layout.checkpointing else ""),
+        layout.name + (", recomputed" if layout.checkpointing else ""), str(rung.world), batch,
         str(layout.micro), f"{best.memory.total / GiB:.1f}", f"{best.step.total * 1e3:.1f}",
         f"{best.samples_s:,.0f}", f"{rung.efficiency:.2f}", f"{best.mfu:.2f}", _hours(cost.hours),
         f"{cost.gpu_hours:.1f}", f"{cost.goodput:.3f}", _breaks(rung),
@@ -189,4 +224,4 @@ def _breaks(rung: Rung) -> str:
     named = lambda limit: f"{limit.name} {limit.load:.2g}"  # noqa: E731
     if reached:
         return ", ".join(named(limit) for limit in reached[:3])
-    return f"nothing; nearest {named(rung.limits[0])}"
+    return f"none; nearest {named(rung.limits[0])}"

@@ -117,7 +117,9 @@ def step_of(
         forward=rounds * compute.forward,
         backward=rounds * compute.backward,
         objective=rounds * compute.objective,
-        gradients=hidden_behind(rounds * compute.backward, volume.gradients, volume.gradient_rounds, *exchange),
+        gradients=hidden_behind(
+            rounds * compute.backward, volume.gradients, volume.gradient_rounds, *exchange
+        ),
         weights=hidden_behind(
             rounds * (compute.forward + compute.backward), volume.weights, volume.weight_rounds, *exchange
         )

@@ -99,7 +99,11 @@ def volume(strategy: str, parameters: int, master: int, compute: int, accumulate
 
 def strategy_traffic(moved: Volume, world: int, per_node: int) -> Traffic:
     """Traffic of a volume."""
-    parts = ((moved.gradients, moved.gradient_rounds), (moved.weights, moved.weight_rounds), (moved.updated, 1))
+    parts = (
+        (moved.gradients, moved.gradient_rounds),
+        (moved.weights, moved.weight_rounds),
+        (moved.updated, 1),
+    )
     total = Traffic()
     for size, rounds in parts:
         if size and rounds:

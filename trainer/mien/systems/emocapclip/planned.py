@@ -42,7 +42,9 @@ def fullest_batch(image_size: int, objective: ObjectiveConfig, rows: int) -> Bat
 
     there = torch.ones(rows, dtype=torch.bool)
     batch = {
-        "img": torch.randint(0, 256, (rows, 3, image_size, image_size), generator=generator, dtype=torch.uint8),
+        "img": torch.randint(
+            0, 256, (rows, 3, image_size, image_size), generator=generator, dtype=torch.uint8
+        ),
         "tok_g": tokens(rows),
         "tok_s": tokens(rows),
         "tok_l": tokens(rows, count),
@@ -73,6 +75,12 @@ def _objective(module: SystemModule, parts: tuple[Tensor, ...], batch: Batch, st
     image, global_, summary, local, *patches = parts
     model = module.model
     encoded = Encoded(
-        image, patches[0] if patches else None, global_, summary, local, model.log_scale, model.local_log_scale
+        image,
+        patches[0] if patches else None,
+        global_,
+        summary,
+        local,
+        model.log_scale,
+        model.local_log_scale,
     )
     return module.objective(encoded, batch, step)[0]
