@@ -32,8 +32,8 @@ HUNDRED = Weights(parameters=100, trained=100, block=10, rest=20, buffers=0)
 
 
 def layout(strategy="ddp", world=4, **keys):
-    return Layout(**{"strategy": strategy, "micro": 8, "accumulate": 1, "checkpointing": False, "world": world,
-                     "per_node": 8, "offload": False} | keys)  # fmt: skip
+    usual = {"micro": 8, "accumulate": 1, "checkpointing": False, "per_node": 8, "offload": False}
+    return Layout(strategy=strategy, world=world, **usual | keys)
 
 
 # ------------------------------------------------------------------ wire
@@ -100,9 +100,8 @@ def test_weights_gradients_and_moments_of_four_ranks():
 
 
 def test_offloading_moves_moments_to_the_host():
-    with_it, without = (
-        memory(layout("zero2", offload=on), HUNDRED, NOTHING, 0.0, PLAIN) for on in (True, False)
-    )
+    both = (layout("zero2", offload=offload) for offload in (True, False))
+    with_it, without = (memory(one, HUNDRED, NOTHING, 0.0, PLAIN) for one in both)
     assert without.total - with_it.total == 300
     assert host_bytes(layout("zero2", offload=True), HUNDRED) == 1200
     assert (
@@ -125,13 +124,7 @@ def test_gradients_of_one_process_come_while_activations_go():
     assert memory(layout(world=1, accumulate=2), HUNDRED, used, 0.0, PLAIN).gradients == 400.0
 
 
-HALF = {
-    "forward_peak": 0.0,
-    "held": 0.0,
-    "copies": 0.0,
-    "backward_peak": 0.0,
-    "backward_peak_with_gradients": 0.0,
-}
+HALF = dict.fromkeys(("forward_peak", "held", "copies", "backward_peak", "backward_peak_with_gradients"), 0.0)
 
 
 def test_peak_of_the_networks_and_peak_of_the_loss():

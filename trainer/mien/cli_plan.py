@@ -19,15 +19,11 @@ def plan(
     gpu: Annotated[str, typer.Option(help="Kind of GPU: h100, a100-80, ...")] = "h100",
     bandwidth: Annotated[
         float | None,
-        typer.Option(
-            min=0.001, help="GB/s of each GPU to other nodes; default the usual.", show_default=False
-        ),
+        typer.Option(min=0.001, help="GB/s of a GPU to other nodes; default the usual.", show_default=False),
     ] = None,
     efficiency: Annotated[
         float | None,
-        typer.Option(
-            min=0.01, max=1, help="Share of the peak FLOP/s that products reach.", show_default=False
-        ),
+        typer.Option(min=0.01, max=1, help="Share of the peak that products reach.", show_default=False),
     ] = None,
     loader: Annotated[
         float | None,

@@ -39,7 +39,7 @@ class Assumptions:
     storage: float = 5e9
     """Bytes/s at which the run's file system takes a checkpoint."""
     gpu_hours_between_failures: float = 50_000.0
-    """Llama 3's training had 419 unexpected stops in 54 days on 16,384 GPUs (arXiv 2407.21783, section 3.3.4)."""
+    """Llama 3's training had 419 unexpected stops in 54 days on 16,384 GPUs (arXiv 2407.21783, 3.3.4)."""
     restart_s: float = 300.0
     """Seconds from a failure to the first new step: scheduler, processes, checkpoint, warm caches."""
     loader: float = 1_000.0

@@ -72,7 +72,7 @@ class Model:
         self.recipe = recipe
         self.fake = new_fake_mode()
         self.planned = system.planned(recipe, checkpointing)
-        with _quietly(), torch.device("meta"):
+        with quietly(), torch.device("meta"):
             self.module = system.build(self.planned.recipe)
         empty_like(self.module, self.fake)
         with self._on_shapes(), torch.no_grad():
@@ -113,7 +113,7 @@ class Model:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without open_clip's warning of random weights, which is all that shapes have."""
     root = logging.getLogger()
     before = root.level
@@ -157,10 +157,8 @@ def record(
         torch.autograd.backward(roots, [torch.ones_like(x) for x in roots])
         recorder.mark()
     trace = recorder.trace
-    gradients = {
-        n for p in parameters if p.grad is not None and (n := recorder.number_of(p.grad)) is not None
-    }
-    gradients |= {n for x in known if x.grad is not None and (n := recorder.number_of(x.grad)) is not None}
+    found = (recorder.number_of(x.grad) for x in there if x.grad is not None)
+    gradients = {number for number in found if number is not None}
     middle, end = trace.marks
     half = Half(
         forward=before,

@@ -1,7 +1,7 @@
 """From steps counted at a few micro batches to any other: lines between them, the last ones drawn out.
 
-Networks take samples one by one, so everything they need is a line in the micro batch, but for pieces of fixed
-size (the text tower encodes 192 sentences at a time) that make a peak a few lines.
+Networks take samples one by one, so everything they need is a line in the micro batch, but for pieces of
+fixed size (the text tower encodes 192 sentences at a time) that make a peak a few lines.
 """
 
 from __future__ import annotations

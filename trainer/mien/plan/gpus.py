@@ -1,12 +1,12 @@
 """What a GPU and its links can do, from data sheets.
 
-Sources, one a GPU: "NVIDIA H100 Tensor Core GPU" (SXM and PCIe columns), "NVIDIA H200 Tensor Core GPU", "NVIDIA
-A100 Tensor Core GPU" (SXM4), "NVIDIA L40S", "NVIDIA L4 Tensor Core GPU", "NVIDIA HGX B200" (an eighth of the
-board), "AMD Instinct MI250X" (half of a card: each of its two dies is a device of its own), "AMD Instinct
-MI300X". FLOP/s are dense, without sparsity. NICs are those of the vendor's own eight-GPU system or of a usual
-one: DGX H100, H200 and B200 have one 400 Gb/s port a GPU, DGX A100 one of 200 Gb/s; nodes of MI250X in HPC have
-four ports of 200 Gb/s for eight dies; L40S and L4 servers one port of 200 Gb/s for two GPUs. Memory is what the
-driver leaves of the sheet's figure, which is less where the memory's error correction takes its part.
+Sources, one a GPU: "NVIDIA H100 Tensor Core GPU" (SXM and PCIe columns), "NVIDIA H200 Tensor Core GPU",
+"NVIDIA A100 Tensor Core GPU" (SXM4), "NVIDIA L40S", "NVIDIA L4 Tensor Core GPU", "NVIDIA HGX B200" (an eighth
+of the board), "AMD Instinct MI250X" (half of a card: each of its two dies is a device of its own), "AMD
+Instinct MI300X". FLOP/s are dense, without sparsity. NICs are those of the vendor's own eight-GPU system or
+of a usual one: DGX H100, H200 and B200 have one 400 Gb/s port a GPU, DGX A100 one of 200 Gb/s; HPC nodes of
+MI250X have four ports of 200 Gb/s for eight dies; L40S and L4 servers one port of 200 Gb/s for two GPUs.
+Memory is what the driver leaves of the sheet's figure: less where error correction takes its part.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Gpu:
     bandwidth: float
     """Of the device's own memory."""
     link: float
-    """To the other GPUs of the node, each way: half of what sheets call the NVLink bandwidth; PCIe without."""
+    """To the other GPUs of the node, each way: half of what sheets call NVLink's bandwidth, else PCIe."""
     nic: float
     """To other nodes, each way, this GPU's share."""
 

@@ -1,4 +1,4 @@
-"""A real step on the CPU, measured, to hold a plan against: FLOPs by torch's counter, memory by its profiler."""
+"""A real step on the CPU, to hold a plan against: FLOPs by torch's counter, memory by its profiler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien import systems
-from mien.plan.count import Half, Model, autocast
+from mien.plan.count import Half, Model, autocast, quietly
 from mien.plan.memory import activity
 from mien.plan.trace import FORMULAS
 from mien.recipe import Recipe
@@ -50,7 +50,8 @@ def measured(recipe: Recipe, micro: int, checkpointing: bool) -> Figures:
     assert system.planned is not None
     step = system.planned(recipe, checkpointing)
     torch.manual_seed(0)
-    module = system.build(step.recipe)
+    with quietly():
+        module = system.build(step.recipe)
     batch = step.batch(micro)
 
     def forward() -> torch.Tensor:

@@ -205,10 +205,10 @@ def host_bytes(layout: Layout, weights: Weights, master: int = 4) -> float:
 def _static(layout: Layout, weights: Weights, master: int, compute: int) -> dict[str, float]:
     """Weights, gradients and optimiser; P parameters, W ranks.
 
-    ddp keeps all of it in the master dtype. DeepSpeed's stages compute with weights in the computing dtype and
-    divide moments and master weights (1), gradients too (2), weights too (3). fsdp2 divides everything in the
-    master dtype. Stage 3 and fsdp2 hold the block they compute with, whole, the
-    next one, and what is in no block.
+    ddp keeps all of it in the master dtype. DeepSpeed's stages compute with weights in the computing dtype
+    and divide moments and master weights (1), gradients too (2), weights too (3). fsdp2 divides everything in
+    the master dtype. Stage 3 and fsdp2 hold the block they compute with, whole, the next one, and what is in
+    no block.
     """
     total, trained, world = weights.parameters, weights.trained, layout.world
     state = 2.0 * master * trained
@@ -232,5 +232,9 @@ def _parts(
     weights: float, copies: float, gradients: float, optimizer: float, buckets: float
 ) -> dict[str, float]:
     return {
-        "weights": weights, "copies": copies, "gradients": gradients, "optimizer": optimizer, "buckets": buckets,
-    }  # fmt: skip
+        "weights": weights,
+        "copies": copies,
+        "gradients": gradients,
+        "optimizer": optimizer,
+        "buckets": buckets,
+    }

@@ -35,7 +35,7 @@ def plot(plan: Plan, file: Path) -> None:
         left = [start + value for start, value in zip(left, values, strict=True)]
     axes.axvline(plan.gpu.memory / GiB, color="black", linewidth=1, linestyle="--")
     axes.text(plan.gpu.memory / GiB, -0.75, f" {plan.gpu.name}", ha="left", va="center", fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -1.2)
     axes.set_xlabel("GiB on each GPU")
     axes.set_xlim(0, 1.12 * max(*left, plan.gpu.memory / GiB))
     axes.set_title(

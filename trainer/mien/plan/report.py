@@ -76,9 +76,10 @@ def does_not_fit(plan: Plan) -> MienError:
     same = [one for one in plan.layouts if one.same_training]
     least = min(same, key=lambda one: one.memory.total)
     short = least.memory.total - plan.gpu.memory
+    kept = "recomputed" if least.layout.checkpointing else "kept"
     what = (
-        f"no layout fits on {plan.world} x {plan.gpu.name}: {least.layout.name}, micro batch {least.layout.micro}, "
-        f"{'recomputing' if least.layout.checkpointing else 'keeping'} activations, needs "
+        f"no layout fits on {plan.world} x {plan.gpu.name}: {least.layout.name}, "
+        f"micro batch {least.layout.micro}, activations {kept}, needs "
         f"{least.memory.total / GiB:.1f} GiB, {short / GiB:.1f} GiB too many"
     )
     return MienError(what, where="memory", fix="; ".join(_ways_out(plan, least)))

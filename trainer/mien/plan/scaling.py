@@ -15,7 +15,7 @@ WORLDS = (1, 8, 64, 512, 4096)
 
 @dataclass(frozen=True)
 class Limit:
-    """A resource and how far it is used up: 1 is where it takes as long, or costs as much, as the networks."""
+    """A resource and how far it is used up: 1 is where it takes as long as the networks, or is all used."""
 
     name: str
     load: float
@@ -104,11 +104,12 @@ def limits(best: Evaluated, work: Workload, gpu: Gpu, assume: Assumptions, wante
     ideal = rounds * own / (peak * assume.efficiency)
     started = rounds * work.launches(micro, world, layout.checkpointing) * assume.launch_s
     supply = max(1, work.recipe.data.workers) * world * assume.loader
+    wanted_s = rounds * micro * world / (step.total - step.data)  # samples/s if none were waited for
     found = [
         Limit("network", (step.gradients + step.weights + step.features) / ideal),
         Limit("loss", step.objective / ideal),
         Limit("kernel launches", started / ideal),
-        Limit("loader", best.samples_s / supply),
+        Limit("loader", wanted_s / supply),
         Limit("checkpoint writes", cost.write_s / cost.interval_s),
         Limit("failures", cost.lost / (1 - cost.lost)),
         Limit("memory", best.memory.total / gpu.memory),

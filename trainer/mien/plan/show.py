@@ -72,7 +72,10 @@ def summary(plan: Plan) -> Table:
     row("memory", f"{best.memory.total / GiB:.1f} of {plan.gpu.memory / GiB:.1f} GiB")
     row("wire, a GPU and step", _wire(best))
     row("step", f"{step.total * 1e3:.1f} ms: " + ", ".join(_times(asdict(step))))
-    row("speed", f"{best.samples_s:,.0f} samples/s, MFU {best.mfu:.2f}")
+    share = best.mfu / plan.assume.efficiency
+    row(
+        "speed", f"{best.samples_s:,.0f} samples/s, MFU {best.mfu:.2f}: products take {share:.0%} of the step"
+    )
     read = best.samples_s * plan.assume.sample_bytes / 1e6
     row("reading", f"{read:,.1f} MB/s of shards, {read / plan.nodes:,.1f} a node")
     row("time to finish", f"{_hours(cost.hours)}, {cost.gpu_hours:.1f} GPU-hours, goodput {cost.goodput:.4f}")
@@ -93,8 +96,13 @@ def summary(plan: Plan) -> Table:
 
 def _describe(one: Evaluated) -> str:
     layout = one.layout
-    kept = "activations recomputed" if layout.checkpointing else "activations kept"
-    return f"{layout.name}, micro batch {layout.micro}, {kept}, accumulate {layout.accumulate}"
+    return (
+        f"{layout.name}, micro batch {layout.micro}, activations {_kept(one)}, accumulate {layout.accumulate}"
+    )
+
+
+def _kept(one: Evaluated) -> str:
+    return "recomputed" if one.layout.checkpointing else "kept"
 
 
 def _times(parts: dict[str, float]) -> list[str]:
@@ -125,7 +133,7 @@ def memory_table(plan: Plan) -> Table:
         parts = asdict(one.memory)
         table.add_row(
             one.layout.name,
-            "recomputed" if one.layout.checkpointing else "kept",
+            _kept(one),
             *(f"{parts[name] / GiB:.2f}" for name in PARTS),
             f"{one.memory.total / GiB:.1f}",
             "yes" if one.fits else "no",
@@ -158,7 +166,7 @@ def layout_table(found: Iterable[Evaluated], best: Evaluated | None, most: int =
             "MFU",
             "samples/s",
             "time",
-            "GPU-hours",
+            "GPU-h",
             "fits",
         ),
         caption="* to take: the cheapest, or a simpler one within 3 %.  ~ another training: fewer negatives.",
@@ -167,10 +175,10 @@ def layout_table(found: Iterable[Evaluated], best: Evaluated | None, most: int =
         layout = one.layout
         mark = "*" if one is best else ("" if one.same_training else "~")
         table.add_row(
-            mark, layout.name, "recomputed" if layout.checkpointing else "kept", str(layout.micro),
-            str(layout.accumulate), f"{one.memory.total / GiB:.1f}", f"{one.step.total * 1e3:.1f}",
-            f"{one.step.exposed * 1e3:.1f}", f"{one.mfu:.2f}", f"{one.samples_s:,.0f}", _hours(one.cost.hours),
-            f"{one.cost.gpu_hours:.2f}", "yes" if one.fits else "no",
+            mark, layout.name, _kept(one), str(layout.micro), str(layout.accumulate),
+            f"{one.memory.total / GiB:.1f}", f"{one.step.total * 1e3:.1f}",
+            f"{one.step.exposed * 1e3:.1f}", f"{one.mfu:.2f}", f"{one.samples_s:,.0f}",
+            _hours(one.cost.hours), f"{one.cost.gpu_hours:.2f}", "yes" if one.fits else "no",
         )  # fmt: skip
     return table
 
@@ -184,7 +192,7 @@ def scaling_table(plan: Plan) -> Table:
         "GiB",
         "step ms",
         "samples/s",
-        "a GPU",
+        "each",
         "MFU",
         "time",
         "GPU-h",
@@ -194,9 +202,8 @@ def scaling_table(plan: Plan) -> Table:
         f"{plan.recipe.name} on more {plan.gpu.name}",
         ("layout",),
         heads,
-        caption="a GPU: samples/s of each against the first row. breaks first: loads, where 1 is as much time as the\n"
-        "networks' products take at the attainable peak, or all of a supply. +: the recipe's batch does not\n"
-        "divide by so many GPUs and was raised.",
+        caption="each: samples/s of a GPU against the first row. breaks first: loads; 1 is as much time as\n"
+        "the networks' products take at the attainable peak, or all of a supply. +: raised, to divide.",
     )
     table.add_column("breaks first")
     for rung in plan.rungs:

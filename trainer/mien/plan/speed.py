@@ -21,7 +21,7 @@ _EMA_BYTES = 12
 
 
 def roofline(kernels: Mapping[Kernel, int], gpu: Gpu, assume: Assumptions) -> float:
-    """Seconds of kernels one after another: each takes its products, its bytes or its start, whichever is most.
+    """Seconds of kernels one after another: each takes the most of its products, its bytes and its start.
 
     Products of 2-byte inputs run at the bf16 peak, all others at the float32 peak.
     """

@@ -14,7 +14,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count, shape_wrapper
+
+import mien_kernels.ring  # noqa: F401  (registers its operators)
 
 aten = torch.ops.aten
 _SILENT = {
@@ -28,42 +30,33 @@ _SILENT = {
 """Operators that start no kernel, besides views."""
 
 
-def _sdpa(query: Any, key: Any, value: Any, *args: Any, out_val: Any = None, **options: Any) -> int:
-    return sdpa_flop_count(query.shape, key.shape, value.shape)
+def _sdpa(query: Any, key: Any, value: Any, *args: Any, **options: Any) -> int:
+    return sdpa_flop_count(query, key, value)
 
 
-def _sdpa_backward(
-    gradient: Any, query: Any, key: Any, value: Any, *args: Any, out_val: Any = None, **options: Any
-) -> int:
-    return sdpa_backward_flop_count(gradient.shape, query.shape, key.shape, value.shape)
+def _sdpa_backward(gradient: Any, query: Any, key: Any, value: Any, *args: Any, **options: Any) -> int:
+    return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-def _ring(a: Any, c: Any, *args: Any, out_val: Any = None, **options: Any) -> int:
-    return 2 * a.shape[0] * c.shape[0] * a.shape[1] * dist.get_world_size()
+def _ring(a: Any, c: Any, *args: Any, **options: Any) -> int:
+    return 2 * a[0] * c[0] * a[1] * dist.get_world_size()
 
 
-def _ring_backward(*args: Any, out_val: Any = None, **options: Any) -> int:
+def _ring_backward(*args: Any, **options: Any) -> int:
     a, c = args[6], args[7]
-    return 6 * a.shape[0] * c.shape[0] * a.shape[1] * dist.get_world_size()
+    return 6 * a[0] * c[0] * a[1] * dist.get_world_size()
 
 
-def _formulas() -> dict[Any, Any]:
-    made = {
-        aten._scaled_dot_product_flash_attention_for_cpu: _sdpa,
-        aten._scaled_dot_product_flash_attention_for_cpu_backward: _sdpa_backward,
-    }
-    import mien_kernels.ring  # noqa: F401  (registers the operators)
+FORMULAS = {
+    aten._scaled_dot_product_flash_attention_for_cpu: _sdpa,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: _sdpa_backward,
+    torch.ops.mien_kernels.ring: _ring,
+    torch.ops.mien_kernels.ring_backward: _ring_backward,
+}
+"""FLOPs from shapes, where torch's counter has no formula: its own of attention, for the operator that a CPU
+takes, and those of the contrast in a ring. Give them to `FlopCounterMode(custom_mapping=...)`."""
 
-    ops = torch.ops.mien_kernels
-    made |= {ops.ring: _ring, ops.ring_backward: _ring_backward}
-    for formula in made.values():
-        formula._get_raw = True
-    return made
-
-
-FORMULAS = _formulas()
-"""FLOP formulas that torch's counter lacks: its own of attention, for the operator that a CPU takes, and those
-of the contrast in a ring. Give them to `FlopCounterMode(custom_mapping=...)`."""
+_ON_TENSORS = {operator: shape_wrapper(formula) for operator, formula in FORMULAS.items()}
 
 
 class Kernel(NamedTuple):
@@ -191,7 +184,7 @@ class Recorder(TorchDispatchMode):
         self, func: Any, args: Any, kwargs: Any, out: Any, inputs: list[Tensor], outputs: list[Tensor]
     ) -> None:
         packet = func._overloadpacket
-        formula = FORMULAS.get(packet) or flop_registry.get(packet)
+        formula = _ON_TENSORS.get(packet) or flop_registry.get(packet)
         flops = int(formula(*args, **kwargs, out_val=out)) if formula is not None else 0
         floating = next((x.dtype for x in inputs if x.is_floating_point()), None)
         moved = {id(x): _bytes(x) for x in (*inputs, *outputs)}

@@ -57,7 +57,7 @@ def shared(size: float, world: int, per_node: int, times: int = 1, calls: int = 
 
 @dataclass(frozen=True)
 class Volume:
-    """What a strategy sends in a step: bytes of whole tensors, and how often each is gathered or scattered."""
+    """What a strategy sends in a step: bytes of whole tensors, and how often each goes round."""
 
     gradients: float
     gradient_rounds: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -17,8 +16,8 @@ class Planned:
     """A system's step in two halves: what every sample does alone, and what the batch does together.
 
     `objective(module, encode(module, batch), batch, step)` is `module.loss(batch, step)[0]` on a batch that
-    has no gaps. The halves are counted apart, because the first grows with the samples of a rank alone and the
-    second with those of all ranks too.
+    has no gaps. The halves are counted apart, because the first grows with the samples of a rank alone and
+    the second with those of all ranks too.
     """
 
     recipe: Recipe
