@@ -22,10 +22,12 @@ B32 = ("model.image_size=64", "engine.precision=32")
 """ViT-B/32 with four patches an image: real networks, small enough to run in a test."""
 
 
-def close(plan, real, peak=0.1):
+def close(plan, real):
+    """Within 1 % for FLOPs and 10 % for memory, on one thread: operators' scratch grows with the threads."""
     assert plan.flops == pytest.approx(real.flops, rel=0.01)
     assert plan.held == pytest.approx(real.held, rel=0.1)
-    assert plan.peak == pytest.approx(real.peak, rel=peak)
+    assert plan.tensors == pytest.approx(real.tensors, rel=0.02)
+    assert plan.peak == pytest.approx(real.peak, rel=0.1)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
@@ -42,7 +44,7 @@ def test_plan_agrees_for_every_branch(branch, rule):
 
 
 def test_plan_agrees_in_mixed_precision():
-    recipe = small("engine.precision=bf16")
+    recipe = recipes.load("emocapclip/tiny", ["engine.precision=bf16"])
     close(planned(recipe, 8, False), measured(recipe, 8, False))
 
 

@@ -14,7 +14,7 @@ from mien.plan.assume import Assumptions
 from mien.plan.count import Model
 from mien.plan.curve import KNOTS, between
 from mien.plan.gpus import gpu_of
-from mien.plan.measure import Figures, measured, planned
+from mien.plan.measure import measured, planned
 from mien.plan.report import make
 from mien.plan.show import show
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--recipe", default="emocapclip/vitl14", help="the recipe of the plan")
     parser.add_argument("--gpu", default="h100")
     options = parser.parse_args(arguments)
-    console = Console(width=140)
+    console = Console(width=200)
     console.print(compared())
     console.print(drawn_out(options.recipe))
     recipe = recipes.load(options.recipe)
@@ -43,27 +43,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def compared() -> Table:
-    """Plan and measurement of each case."""
+    """Plan and measurement: tensors alone, and all that the allocator gave to 1 and 2 threads."""
     table = Table(title="plan / measured on this CPU", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("recipe")
-    heads = ("precision", "micro", "activations", "GFLOP", "", "held MB", "", "peak MB", "")
-    for head in heads:
+    table.add_column("recipe", no_wrap=True)
+    heads = ("precision", "micro", "activations", "GFLOP", "", "held MB", "", "peak MB: tensors", "")
+    for head in (*heads, "1 thread", "", "2 threads", ""):
         table.add_column(head, justify="right", no_wrap=True)
     for name, overrides, micro, checkpointing in CASES:
         recipe = recipes.load(name, overrides)
-        plan, real = planned(recipe, micro, checkpointing), measured(recipe, micro, checkpointing)
+        plan = planned(recipe, micro, checkpointing)
+        one, two = (measured(recipe, micro, checkpointing, threads) for threads in (1, 2))
         kept = "recomputed" if checkpointing else "kept"
-        table.add_row(name, recipe.engine.precision, str(micro), kept, *_pairs(plan, real))
+        cells = _pair(plan.flops, one.flops, 1e9) + _pair(plan.held, one.held, 1e6)
+        cells += _pair(plan.tensors, one.tensors, 1e6)
+        for real in (one, two):
+            cells += [f"{real.peak / 1e6:,.1f}", f"{plan.peak / real.peak - 1:+.1%}"]
+        table.add_row(name, recipe.engine.precision, str(micro), kept, *cells)
     return table
 
 
-def _pairs(plan: Figures, real: Figures) -> list[str]:
-    cells = []
-    for one, other, unit in (
-        (plan.flops, real.flops, 1e9), (plan.held, real.held, 1e6), (plan.peak, real.peak, 1e6),
-    ):  # fmt: skip
-        cells += [f"{one / unit:,.1f} / {other / unit:,.1f}", f"{one / other - 1:+.2%}"]
-    return cells
+def _pair(plan: float, real: float, unit: float) -> list[str]:
+    return [f"{plan / unit:,.1f} / {real / unit:,.1f}", f"{plan / real - 1:+.2%}"]
 
 
 def drawn_out(name: str, micro: int = 512) -> Table:
@@ -82,8 +82,7 @@ def drawn_out(name: str, micro: int = 512) -> Table:
         cells = []
         for part, unit in (("flops", 1e12), ("held", 1e9), ("backward_peak", 1e9)):
             line = between({m: getattr(half, part) for m, half in halves.items()}, micro)
-            value = getattr(direct, part)
-            cells += [f"{line / unit:,.2f} / {value / unit:,.2f}", f"{line / value - 1:+.2%}"]
+            cells += _pair(line, getattr(direct, part), unit)
         table.add_row("recomputed" if checkpointing else "kept", *cells)
     return table
 

@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien import systems
-from mien.plan.count import Half, Model, autocast, quietly
+from mien.plan.count import Half, Model, autocast, quietly, record
 from mien.plan.memory import activity
 from mien.plan.trace import FORMULAS
 from mien.recipe import Recipe
@@ -27,8 +27,11 @@ class Figures:
     flops: int
     held: int
     """Bytes live between forward and backward beside weights and the batch."""
+    tensors: int
+    """Most bytes of tensors live at once, weights and gradients included, the batch not."""
     peak: int
-    """Most bytes live at once, weights and gradients included, the batch not."""
+    """The same of everything that the allocator gave, operators' own scratch memory too. On a CPU that
+    grows with the threads. A plan cannot know it: there it is `tensors`."""
 
 
 def planned(recipe: Recipe, micro: int, checkpointing: bool) -> Figures:
@@ -36,15 +39,15 @@ def planned(recipe: Recipe, micro: int, checkpointing: bool) -> Figures:
     model = Model(recipe, checkpointing)
     encode, loss = model.encode(micro), model.objective(micro, 1)
     used = activity(_bytes(encode), _bytes(loss))
-    weights = sum(p.nbytes for p in model.module.parameters())
-    return Figures(encode.flops + loss.flops, encode.held + loss.held, int(weights + used.grown))
+    peak = int(sum(p.nbytes for p in model.module.parameters()) + used.grown)
+    return Figures(encode.flops + loss.flops, encode.held + loss.held, peak, peak)
 
 
 def _bytes(half: Half) -> dict[str, float]:
     return {name: float(value) for name, value in vars(half).items() if isinstance(value, int)}
 
 
-def measured(recipe: Recipe, micro: int, checkpointing: bool) -> Figures:
+def measured(recipe: Recipe, micro: int, checkpointing: bool, threads: int = 1) -> Figures:
     """What a real step does: the module's own `loss` on numbers, random weights, the same batch."""
     system = systems.get(recipe.system)
     assert system.planned is not None
@@ -54,16 +57,27 @@ def measured(recipe: Recipe, micro: int, checkpointing: bool) -> Figures:
         module = system.build(step.recipe)
     batch = step.batch(micro)
 
+    def loss() -> torch.Tensor:
+        return module.loss(batch, recipe.engine.max_steps - 1)[0]
+
     def forward() -> torch.Tensor:
         with autocast(recipe):
-            return module.loss(batch, recipe.engine.max_steps - 1)[0]
+            return loss()
 
-    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
-        forward().backward()
-    module.zero_grad(set_to_none=True)
-    held, peak = allocated(forward)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        # one at a time: the counter's hooks keep recomputed activations alive
+        with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
+            forward().backward()
+        module.zero_grad(set_to_none=True)
+        seen = record(module, loss, lambda: autocast(recipe), known=batch.values())
+        held, peak = allocated(forward)
+    finally:
+        torch.set_num_threads(before)
     weights = sum(p.nbytes for p in module.parameters())
-    return Figures(counter.get_total_flops(), held, weights + peak)
+    tensors = max(seen.forward_peak, seen.backward_peak_with_gradients)
+    return Figures(counter.get_total_flops(), held, weights + tensors, weights + peak)
 
 
 def allocated(forward: Callable[[], torch.Tensor]) -> tuple[int, int]:
