@@ -11,6 +11,7 @@ import typer
 
 from mien import __version__, cli_sweep
 from mien.cli_data import data
+from mien.cli_plan import plan
 from mien.errors import MienError
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
+app.command(epilog="Example: mien plan emocapclip/vitl14 --nodes 8 --gpu h100 --plot memory.png")(plan)
 
 Run = Annotated[Path, typer.Argument(help="Run folder, as `mien train` printed it.", show_default=False)]
 Which = Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")]

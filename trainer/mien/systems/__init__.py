@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mien.recipe import Recipe
     from mien.systems.base import SystemModule
     from mien.systems.encoder import Encoder
+    from mien.systems.planned import Planned
 
 __all__ = ["SYSTEMS", "System", "get", "load"]
 
@@ -45,6 +46,8 @@ class System:
     """(run folder, "last" | "best" | step) -> encoder."""
     state_for_export: Callable[[RunFolder, str], dict[str, Tensor]]
     """(run, which) -> weights by name, for safetensors."""
+    planned: Callable[[Recipe, bool], Planned] | None = None
+    """(recipe, activation checkpointing?) -> the step that `mien plan` counts; None cannot be planned."""
 
 
 def get(name: str) -> System:
@@ -103,7 +106,14 @@ def _emocapclip() -> System:
 
         return state_for_export(run, which)
 
-    return System("emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export)
+    def planned(recipe: Recipe, checkpointing: bool) -> Planned:
+        from mien.systems.emocapclip.planned import planned as plan_step
+
+        return plan_step(recipe, checkpointing)
+
+    return System(
+        "emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export, planned
+    )
 
 
 def _sections(recipe: Recipe) -> tuple[ModelConfig, ObjectiveConfig]:

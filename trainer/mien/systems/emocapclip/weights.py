@@ -88,7 +88,13 @@ def load_open_clip(tower: str, weights: str | None, image_size: int) -> tuple[An
     local = weights is not None and (Path(weights).exists() or "/" in weights or "." in weights)
     tag = None if local else weights
     try:
-        model = open_clip.create_model(tower, tag, force_custom_text=True, force_image_size=image_size)
+        model = open_clip.create_model(
+            tower,
+            tag,
+            force_custom_text=True,
+            force_image_size=image_size,
+            device=torch.get_default_device(),  # `mien plan` builds on meta; open_clip would go to the CPU
+        )
     except (RuntimeError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise RunError(
