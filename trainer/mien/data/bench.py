@@ -77,7 +77,7 @@ def _noise(seed: int, size: int) -> Image.Image:
 def ways(shards: ShardSet, size: int) -> dict[str, Way]:
     """What is compared, by name; the first is the measure of the others."""
     encoded = [sample.image for sample in shards]
-    urls = [str(path) for path in sorted(shards.folder.glob("*.tar"))]
+    urls = [str(path) for path in sorted(Path(shards.folder).glob("*.tar"))]
 
     def decode_only() -> int:
         for data in encoded:
@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             compared = {name: way for name, way in compared.items() if "worker" not in name}
         rates = measure(compared, options.repeats, time.process_time if options.cpu else time.perf_counter)
         kind = "photographs" if photos else "noise"
-        size = sum(path.stat().st_size for path in shards.folder.glob("*.tar")) / options.images / 1e3
+        size = int(shards.bytes.sum()) / options.images / 1e3
         clock = "CPU time" if options.cpu else "wall clock"
         title = (
             f"{options.images} {kind}, {options.size} px, {size:.0f} kB, {options.repeats} rounds, {clock}"
