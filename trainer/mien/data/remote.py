@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from mien.data.location import within
@@ -81,6 +82,23 @@ class Remote:
                 self.retry.call(leg.run, where)
         except FileNotFoundError as error:
             raise DataError("shard file is missing", where=where, fix="copy it to the server") from error
+
+    def start(self, file: str, start: int, stop: int) -> Callable[[], bytes]:
+        """Begin to read a range, beside others; call what is returned to have the bytes, as from `read`."""
+        coming = self._connected().start(self.url, file, start, stop)
+
+        def finish() -> bytes:
+            if coming is not None:
+                try:
+                    data = coming.result()
+                    self.count(len(data))
+                    return data
+                except library_errors() as error:
+                    if transient(error):
+                        self.retry.note(error, within(self.url, file))
+            return self.read(file, start, stop)
+
+        return finish
 
     def count(self, data: int) -> None:
         """Note a reply of so many bytes."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ from mien.data.pool import DaemonPool
 from mien.data.remote import Remote
 from mien.errors import DataError
 
-_REQUESTS, _FETCHES = 16, 2
+_FETCHES = 2
 
 Span = tuple[str, int, int]
 """File, first byte, behind the last byte."""
@@ -89,7 +89,7 @@ class RemoteFiles:
         self._pool: DaemonPool | None = None
         self._expected: tuple[str, ...] = ()
         self._fetches: list[Future[Any]] = []
-        self._ready: dict[Span, Future[bytes]] = {}
+        self._coming: dict[Span, Callable[[], bytes]] = {}
 
     def size(self, file: str) -> int | None:
         """Bytes in a file, None if it is absent.
@@ -107,8 +107,8 @@ class RemoteFiles:
             DataError: if the shard is absent, ends early, or is not the one that the index states.
         """
         if self.reading.ranges:
-            coming = self._ready.pop((file, offset, offset + length), None)
-            return coming.result() if coming else self.remote.read(file, offset, offset + length)
+            coming = self._coming.pop((file, offset, offset + length), None)
+            return coming() if coming else self.remote.read(file, offset, offset + length)
         data = os.pread(self._handle(file), length, offset)
         if len(data) != length:
             what = f"ends before byte {offset + length}"
@@ -123,21 +123,15 @@ class RemoteFiles:
         if self._pid != os.getpid():
             self._forget()
         if self.reading.ranges:
-            pool = self._threads(_REQUESTS)
-            self._ready = {span: pool.submit(self.remote.read, *span) for span in dict.fromkeys(spans)}
+            self._coming = {span: self.remote.start(*span) for span in dict.fromkeys(spans)}
             return
         files = tuple(ahead)
         if files != self._expected:
             self._expected = files
             for fetch in self._fetches:
                 fetch.cancel()
-            pool = self._threads(_FETCHES)
-            self._fetches = [pool.submit(self.cache.prepare, self.shards[file]) for file in files]
-
-    def _threads(self, size: int) -> DaemonPool:
-        if self._pool is None:
-            self._pool = DaemonPool(size)
-        return self._pool
+            self._pool = self._pool or DaemonPool(_FETCHES)
+            self._fetches = [self._pool.submit(self.cache.prepare, self.shards[file]) for file in files]
 
     def _handle(self, file: str) -> int:
         handle = self._open.get(file)
@@ -160,5 +154,5 @@ class RemoteFiles:
             self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        ours = {"_open": OrderedDict(), "_pid": -1, "_pool": None, "_fetches": [], "_ready": {}}
+        ours = {"_open": OrderedDict(), "_pid": -1, "_pool": None, "_fetches": [], "_coming": {}}
         return {**self.__dict__, **ours}

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextvars import Context
+from functools import partial
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from mien.data.retry import BrokenReply, HttpStatus, RemoteError
 from mien.errors import DataError
+
+T = TypeVar("T")
 
 PIECE = 8 << 20
 """Bytes that one timeout is for."""
 
 _CHUNK = 256 << 10
 _REDIRECTS = 5
+_BESIDE = 16
 _INSTALL = "pip install 'mien[remote]'"
 
 Sink = Callable[[bytes], object]
@@ -38,6 +44,9 @@ class Transport(Protocol):
 
         `ranged` refuses a server that sends the file from its beginning whatever is asked for.
         """
+
+    def start(self, folder: str, file: str, start: int, stop: int) -> Future[bytes] | None:
+        """Begin to fetch a range, beside others; None where the file system can only wait."""
 
 
 def connect(url: str, timeout_s: float) -> Transport:
@@ -85,6 +94,7 @@ class _Fsspec:
     def __init__(self, files: Any, timeout_s: float) -> None:
         self._files = files
         self._timeout_s = timeout_s
+        self._gate = asyncio.Semaphore(_BESIDE)
 
     def size(self, folder: str, file: str) -> int:
         return int(self._call("info", f"{folder}/{file}")["size"])
@@ -97,16 +107,26 @@ class _Fsspec:
             if len(data) != last - first:
                 raise BrokenReply(f"{len(data)} bytes of {last - first}")
 
+    def start(self, folder: str, file: str, start: int, stop: int) -> Future[bytes] | None:
+        if not self._files.async_impl:
+            return None
+
+        async def fetch() -> bytes:
+            async with self._gate:
+                data: bytes = await self._timed("cat_file", f"{folder}/{file}", start=start, end=stop)
+            if len(data) != stop - start:
+                raise BrokenReply(f"{len(data)} bytes of {stop - start}")
+            return data
+
+        return _submit(self._files.loop, fetch())
+
     def _call(self, name: str, path: str, **options: int) -> Any:
         if not self._files.async_impl:
             return getattr(self._files, name)(path, **options)
+        return _wait(self._files.loop, partial(self._timed, name, path, **options))
 
-        async def timed() -> Any:
-            return await asyncio.wait_for(getattr(self._files, f"_{name}")(path, **options), self._timeout_s)
-
-        from fsspec.asyn import sync
-
-        return sync(self._files.loop, timed)
+    async def _timed(self, name: str, path: str, **options: int) -> Any:
+        return await asyncio.wait_for(getattr(self._files, f"_{name}")(path, **options), self._timeout_s)
 
 
 class _Http:
@@ -115,6 +135,7 @@ class _Http:
     def __init__(self, files: Any, timeout_s: float) -> None:
         self._files = files
         self._timeout_s = timeout_s
+        self._gate = asyncio.Semaphore(_BESIDE)
 
     def size(self, folder: str, file: str) -> int:
         return int(self._run(self._size, f"{folder}/{quote(file)}"))
@@ -122,10 +143,17 @@ class _Http:
     def pull(self, folder: str, file: str, start: int, stop: int, sink: Sink, ranged: bool) -> None:
         self._run(self._pull, f"{folder}/{quote(file)}", start, stop, sink, ranged)
 
-    def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        from fsspec.asyn import sync
+    def start(self, folder: str, file: str, start: int, stop: int) -> Future[bytes]:
+        async def fetch() -> bytes:
+            data = bytearray()
+            async with self._gate:
+                await self._pull(f"{folder}/{quote(file)}", start, stop, data.extend, True)
+            return bytes(data)
 
-        return sync(self._files.loop, work, *arguments)
+        return _submit(self._files.loop, fetch())
+
+    def _run(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return _wait(self._files.loop, partial(work, *arguments))
 
     async def _size(self, url: str) -> int:
         async with asyncio.timeout(self._timeout_s), await self._get(url, 0, 1) as reply:
@@ -171,6 +199,19 @@ class _Http:
             reply.close()
             raise
         return reply
+
+
+def _submit(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> Future[T]:
+    """Run a coroutine on fsspec's loop, in an empty context.
+
+    Connections outlive the call and would keep its context variables alive: a batch's image memory is one.
+    """
+    return Context().run(asyncio.run_coroutine_threadsafe, work, loop)
+
+
+def _wait(loop: asyncio.AbstractEventLoop, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """As `_submit`, and wait for the result."""
+    return _submit(loop, work()).result()
 
 
 def _judge(reply: Any, start: int) -> None:
