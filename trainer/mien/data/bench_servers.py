@@ -109,6 +109,8 @@ class FolderHandler(BaseHTTPRequestHandler):
             size = os.fstat(content.fileno()).st_size
             wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
             start, stop = (int(wanted[1]), min(int(wanted[2]) + 1, size)) if wanted else (0, size)
+            if wanted and start >= size:
+                return self.reply(416, b"")
             self.send_response(206 if wanted else 200)
             if wanted:
                 self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")

@@ -90,13 +90,22 @@ class Order:
         return self.slice(epoch * self.size, (epoch + 1) * self.size)[1]
 
     def near(self, position: int, blocks: int) -> tuple[int, ...]:
-        """Shards of the block that holds a global position, and of those after it, `blocks` in all."""
+        """Shards that are worth fetching when a global position is read.
+
+        Args:
+            position: of a sample.
+            blocks: 0: none. 1: those of its block. 2: also those of the next, from the second quarter of the
+                block on; before that, other loaders may still read the block before.
+        """
         found: list[int] = []
-        for _ in range(blocks):
+        for number in range(blocks):
             epoch, offset = divmod(position, self.size)
             shards, ends = self._plan(epoch)
             block = int(np.searchsorted(ends, offset, side="right"))
             found += shards[block * self.shuffle_block : (block + 1) * self.shuffle_block].tolist()
+            first = int(ends[block - 1]) if block else 0
+            if number == 0 and 4 * (offset - first) < int(ends[block]) - first:
+                break
             position += int(ends[block]) - offset
         return tuple(dict.fromkeys(found))
 

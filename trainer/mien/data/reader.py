@@ -195,8 +195,8 @@ class ShardSet:
 
     @property
     def blocks_ahead(self) -> int:
-        """Blocks of shards that `expect` wants to hear of: of a remote set, the current and the next."""
-        return 2 if self.remote is not None and self.remote.reading.ahead else 0
+        """Blocks of shards that `expect` wants to hear of, as for `Order.near`."""
+        return 0 if self.remote is None or self.remote.reading.ranges else self.remote.reading.blocks
 
     def block_bytes(self, shuffle_block: int) -> int:
         """Bytes of the largest block of shards that any epoch can have."""

@@ -38,12 +38,12 @@ class Reading:
 
     Attributes:
         live: shards that are read at a time; so many stay open.
-        ahead: shards may be fetched before they are read.
+        blocks: 1 if only shards of the current block are fetched before they are read, 2: of the next too.
         ranges: read ranges instead of whole shards.
     """
 
     live: int = 8
-    ahead: bool = False
+    blocks: int = 1
     ranges: bool = False
 
 

@@ -69,4 +69,4 @@ def _settle(sets: Sequence[ShardSet], data: DataConfig, nodes: int, block: int) 
         what = f"one block of {block} shards" if len(sets) == 1 else f"a block of {block} shards of each set"
         raise too_small(remote[0][1].cache.root, live, limit, what)
     for _, files in remote:
-        files.reading = Reading(live=block + 1, ahead=2 * live <= limit, ranges=fetch == "range")
+        files.reading = Reading(live=block + 1, blocks=1 + (2 * live <= limit), ranges=fetch == "range")
