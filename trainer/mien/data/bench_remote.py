@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import multiprocessing
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -112,13 +114,30 @@ def _worker_mb() -> float:
     return sum(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1e3
 
 
+def link(bench: Bench, kind: str, data: DataConfig) -> Pass:
+    """The set's bytes without decoding: whole shards, or each sample by a range of its own."""
+    before, start = bench.bytes(kind, 0), time.perf_counter()
+    shards = open_train(data)
+    for first in range(0, len(shards), BATCH):
+        indices = np.arange(first, first + BATCH)
+        shards.expect(indices, [])
+        for index in indices:
+            shards.read(int(index))
+    seconds = time.perf_counter() - start
+    return Pass(len(shards), seconds, bench.bytes(kind, 0) - before, [])
+
+
 def compare(bench: Bench, rounds: int) -> dict[str, list[Pass]]:
     """Passes of each way, one a round; a round before the first warms up."""
     found: dict[str, list[Pass]] = {}
     for turn in range(rounds + 1):
+        shutil.rmtree(bench.caches, ignore_errors=True)
         local = bench.data("local", "none")
         passes = {"local files": epoch(bench, "local", local)}
         for kind in ("http", "s3"):
+            for fetch in ("shard", "range"):
+                data = bench.data(kind, f"{kind}-link-{fetch}-{turn}", fetch=fetch)
+                passes[f"{kind}, link alone, {fetch}s"] = link(bench, kind, data)
             data = bench.data(kind, f"{kind}-{turn}")
             passes[f"{kind}, cold cache, whole shards"] = epoch(bench, kind, data)
             passes[f"{kind}, next epoch, warm cache"] = epoch(bench, kind, data, number=1)

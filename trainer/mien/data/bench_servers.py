@@ -93,6 +93,7 @@ class FolderHandler(BaseHTTPRequestHandler):
     """
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a small body waits 40 ms for the client to acknowledge the head
     folder: Path
     counts: Counter[str]
     lock = threading.Lock()
@@ -168,6 +169,7 @@ def _serve_s3() -> None:
     from werkzeug.serving import make_server
 
     MotoRequestHandler.protocol_version = "HTTP/1.1"
+    MotoRequestHandler.disable_nagle_algorithm = True
     app = _counting(DomainDispatcherApplication(create_backend_app))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
