@@ -4,7 +4,7 @@
     <root>/<set>/shards/<file>               whole and checked: renamed to this name only then
     <root>/<set>/parts/<file>                being fetched, or left by a killed process
     <root>/<set>/locks/<file>                held while a shard is fetched; freed when its holder dies
-    <root>/<set>/seals/<file>                inode, size, change time and boot that were checked
+    <root>/<set>/seals/<file>                checksum that held, and for which inode, size, time and boot
     <root>/<set>/damaged/<file>              why a shard cannot be had; forgotten after ten minutes
     <root>/<set>/counters                    what crossed the network
 
@@ -53,8 +53,8 @@ class ShardCache:
         self.counters = Counters(self.folder / "counters")
         for part in _FOLDERS:
             (self.folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.counters.add(requests=remote.requests, bytes=remote.received)  # those for the index
         remote.counters = self.counters
+        remote.flush()  # what the index took
 
     def open(self, shard: Shard) -> int:
         """File descriptor of a shard, for `pread`; waits where another process is fetching it.
@@ -103,7 +103,7 @@ class ShardCache:
         except FileNotFoundError:
             return None
         try:
-            sealed = self._path("seals", shard).read_text() == _seal(handle)
+            sealed = self._path("seals", shard).read_text() == _seal(shard, handle)
         except (FileNotFoundError, UnicodeDecodeError):
             sealed = False
         if not sealed:
@@ -119,7 +119,7 @@ class ShardCache:
             return None
         with path.open("rb") as file:
             if sha256_of(file) == shard.sha256:
-                self._path("seals", shard).write_text(_seal(file.fileno()))
+                self._path("seals", shard).write_text(_seal(shard, file.fileno()))
                 return os.dup(file.fileno())
         path.unlink(missing_ok=True)
         return None
@@ -172,7 +172,7 @@ class ShardCache:
         with self._locked(self.root / "evict.lock"):
             self._make_room(shard.bytes)
             part.rename(self._path("shards", shard))
-        self._writing(self._path("seals", shard).write_text, _seal(handle))
+        self._writing(self._path("seals", shard).write_text, _seal(shard, handle))
         self.counters.add(shards=1)
 
     def _make_room(self, size: int) -> None:
@@ -247,9 +247,9 @@ def too_small(root: Path, need: int, limit: int, what: str) -> DataError:
     )
 
 
-def _seal(handle: int) -> str:
+def _seal(shard: Shard, handle: int) -> str:
     facts = os.fstat(handle)
-    return f"{_boot()} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
+    return f"{shard.sha256} {_boot()} {facts.st_ino} {facts.st_size} {facts.st_mtime_ns}"
 
 
 def _boot() -> str:

@@ -32,10 +32,8 @@ class Remote:
         self.url = url
         self.timeout_s = timeout_s
         self.retry = Retry(attempts)
-        self.requests = 0
-        """Replies so far, in this process."""
-        self.received = 0
-        """Bytes in them."""
+        self._requests = 0
+        self._bytes = 0
         self._transport: Transport | None = None
         self._pid = -1
 
@@ -91,7 +89,7 @@ class Remote:
             if coming is not None:
                 try:
                     data = coming.result()
-                    self.count(len(data))
+                    self._count(len(data))
                     return data
                 except library_errors() as error:
                     if transient(error):
@@ -100,12 +98,15 @@ class Remote:
 
         return finish
 
-    def count(self, data: int) -> None:
-        """Note a reply of so many bytes."""
-        self.requests += 1
-        self.received += data
-        if self.counters is not None:
-            self.counters.add(requests=1, bytes=data)
+    def _count(self, data: int) -> None:
+        self._requests += 1
+        self._bytes += data
+
+    def flush(self) -> None:
+        """Hand over what was counted; `start` leaves it to the caller to do so once for many ranges."""
+        if self.counters is not None and self._requests:
+            self.counters.add(requests=self._requests, bytes=self._bytes)
+            self._requests = self._bytes = 0
 
     def _connected(self) -> Transport:
         if self._transport is None or self._pid != os.getpid():
@@ -139,7 +140,8 @@ class _Leg:
                 raise
             remote.retry.note(error, within(remote.url, self._file))
         finally:
-            remote.count(self.place - before)
+            remote._count(self.place - before)
+            remote.flush()
 
     def _take(self, data: bytes) -> None:
         self._sink(data)

@@ -108,7 +108,10 @@ class RemoteFiles:
         """
         if self.reading.ranges:
             coming = self._coming.pop((file, offset, offset + length), None)
-            return coming() if coming else self.remote.read(file, offset, offset + length)
+            data = coming() if coming else self.remote.read(file, offset, offset + length)
+            if not self._coming:
+                self.remote.flush()
+            return data
         data = os.pread(self._handle(file), length, offset)
         if len(data) != length:
             what = f"ends before byte {offset + length}"

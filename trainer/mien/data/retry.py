@@ -9,7 +9,7 @@ import ssl
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from mien.errors import DataError
@@ -18,6 +18,7 @@ log = logging.getLogger("mien.data")
 T = TypeVar("T")
 
 _FIRST_S, _LONGEST_S = 0.25, 20.0
+_random = random.SystemRandom()  # forked workers draw differently, and nobody's seed is touched
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 _LASTING = {errno.EINVAL, errno.ENOSYS, errno.EISDIR, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -57,7 +58,6 @@ class Retry:
     sleep: Callable[[float], None] = time.sleep
     faults: int = 0
     """Faults after which it went on, in this process."""
-    _random: random.Random = field(default_factory=random.Random)
 
     def call(self, request: Callable[[], T], where: str) -> T:
         """What `request` returns.
@@ -82,7 +82,7 @@ class Retry:
                 self.note(error, where)
                 last = error
             if attempt < self.attempts:
-                self.sleep(self._random.uniform(0, min(_LONGEST_S, _FIRST_S * 2**attempt)))
+                self.sleep(_random.uniform(0, min(_LONGEST_S, _FIRST_S * 2**attempt)))
         raise RemoteError(
             f"cannot be read after {self.attempts} attempts: {reason(last)}",
             where=where,
