@@ -14,8 +14,9 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -74,12 +75,21 @@ class Bench:
 
 @dataclass(frozen=True)
 class Pass:
-    """One epoch: samples, seconds, bytes that the servers counted, MB of the loader process by quarter."""
+    """One epoch.
+
+    Attributes:
+        samples: how many.
+        seconds: from opening the set to the last batch.
+        bytes: what the server counted.
+        rss: MB of the loader process, the highest of each quarter.
+        of_local: rate, as a multiple of that of the pass over local files just before.
+    """
 
     samples: int
     seconds: float
     bytes: int
     rss: list[float]
+    of_local: float = 1.0
 
     @property
     def rate(self) -> float:
@@ -115,16 +125,17 @@ def _worker_mb() -> float:
 
 
 def link(bench: Bench, kind: str, data: DataConfig) -> Pass:
-    """The set's bytes without decoding: whole shards, or each sample by a range of its own."""
+    """Bytes without decoding: whole shards, or some samples, each by a range of its own."""
     before, start = bench.bytes(kind, 0), time.perf_counter()
     shards = open_train(data)
-    for first in range(0, len(shards), BATCH):
+    samples = len(shards) if data.remote.fetch == "shard" else BATCH * BLOCK
+    for first in range(0, samples, BATCH):
         indices = np.arange(first, first + BATCH)
         shards.expect(indices, [])
         for index in indices:
             shards.read(int(index))
     seconds = time.perf_counter() - start
-    return Pass(len(shards), seconds, bench.bytes(kind, 0) - before, [])
+    return Pass(samples, seconds, bench.bytes(kind, 0) - before, [])
 
 
 def compare(bench: Bench, rounds: int) -> dict[str, list[Pass]]:
@@ -132,31 +143,38 @@ def compare(bench: Bench, rounds: int) -> dict[str, list[Pass]]:
     found: dict[str, list[Pass]] = {}
     for turn in range(rounds + 1):
         shutil.rmtree(bench.caches, ignore_errors=True)
-        local = bench.data("local", "none")
-        passes = {"local files": epoch(bench, "local", local)}
-        for kind in ("http", "s3"):
-            for fetch in ("shard", "range"):
-                data = bench.data(kind, f"{kind}-link-{fetch}-{turn}", fetch=fetch)
-                passes[f"{kind}, link alone, {fetch}s"] = link(bench, kind, data)
-            data = bench.data(kind, f"{kind}-{turn}")
-            passes[f"{kind}, cold cache, whole shards"] = epoch(bench, kind, data)
-            passes[f"{kind}, next epoch, warm cache"] = epoch(bench, kind, data, number=1)
-            for node in (0, 1):
-                data = bench.data(kind, f"{kind}-range-{turn}-{node}", node, "range")
-                passes[f"{kind}, ranges, node {node} of 2"] = epoch(bench, kind, data, node=node, nodes=2)
-        if turn:
-            for name, one in passes.items():
-                found.setdefault(name, []).append(one)
+        for name, run in ways(bench).items():
+            local = epoch(bench, "local", bench.data("local", "none"))
+            one = run()
+            if turn:
+                found.setdefault("local files", []).append(local)
+                found.setdefault(name, []).append(replace(one, of_local=one.rate / local.rate))
+    return found
+
+
+def ways(bench: Bench) -> dict[str, Callable[[], Pass]]:
+    """What is compared with local files, in order: a warm pass finds the cache of the cold one before it."""
+    found: dict[str, Callable[[], Pass]] = {}
+    for kind in ("http", "s3"):
+        for fetch in ("shard", "range"):
+            alone = bench.data(kind, f"{kind}-link-{fetch}", fetch=fetch)
+            found[f"{kind}, link alone, {fetch}s"] = partial(link, bench, kind, alone)
+        data = bench.data(kind, kind)
+        found[f"{kind}, cold cache, whole shards"] = partial(epoch, bench, kind, data)
+        found[f"{kind}, next epoch, warm cache"] = partial(epoch, bench, kind, data, number=1)
+        for node in (0, 1):
+            part = bench.data(kind, f"{kind}-range-{node}", node, "range")
+            name = f"{kind}, ranges, node {node} of 2"
+            found[name] = partial(epoch, bench, kind, part, node=node, nodes=2)
     return found
 
 
 def print_rates(found: dict[str, list[Pass]], size: int, title: str) -> None:
     """Medians over rounds; bytes are of every round alike, or their range is shown."""
     table = Table("way", "samples/s", "of local files", "bytes from the server", "of the set", title=title)
-    base = found["local files"]
     for name, passes in found.items():
         rate = statistics.median(one.rate for one in passes)
-        ratio = statistics.median(one.rate / other.rate for one, other in zip(passes, base, strict=True))
+        ratio = statistics.median(one.of_local for one in passes)
         counts = sorted({one.bytes for one in passes})
         shown = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
         table.add_row(name, f"{rate:.0f}", f"{ratio:.3f}", shown, f"{counts[-1] / size:.3f}")

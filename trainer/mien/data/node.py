@@ -27,7 +27,7 @@ def cache_root(configured: str | None) -> Path:
     fix = "set data.remote.cache_dir to a folder of your own on a disk of the node"
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = root.stat().st_uid
+        owner = root.lstat().st_uid  # of a link that somebody laid there, not of what it leads to
     except OSError as error:
         raise DataError(f"no cache there: {error.strerror}", where=root, fix=fix) from error
     if owner != os.getuid():
