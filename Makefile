@@ -13,7 +13,7 @@ TRAIN_IMAGES ?= 6000
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-faults bench-plan reproduce-ablation reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-faults bench-remote bench-plan reproduce-ablation reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -55,7 +55,7 @@ check: setup  ## Style, types, shell scripts
 test: setup  ## The test suite, on a CPU
 	$(BIN)/python -m pytest
 
-bench: bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-plan  ## Every benchmark, one after another
+bench: bench-step bench-stream bench-remote bench-faces bench-kernels bench-checkpoint bench-plan  ## Every benchmark, one after another
 
 bench-step: data  ## A training step against a bare loop and against open_clip's loss
 	$(BIN)/python -m mien.engine.bench
@@ -71,6 +71,9 @@ bench-plan: setup  ## Plans against measured FLOPs and memory, and the plan of V
 
 bench-stream: setup  ## The stream against decoding alone and against webdataset
 	$(BIN)/python -m mien.data.bench
+
+bench-remote: setup  ## The stream from a web server and an object store on localhost against local files
+	$(BIN)/python -m mien.data.bench_remote
 
 bench-faces: setup  ## Milliseconds per rendered face
 	$(BIN)/python -m mien.faces.bench

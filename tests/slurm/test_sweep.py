@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cluster import NODES, Cluster
-from engine.shards import write_set
+from mien.faults.sets import write_set
 from laboratory import PATIENCE_S, Laboratory
 from optuna.trial import TrialState
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from engine.shards import write_set
+from mien.faults.sets import write_set
 
 from engine.runs import LOOP, TOWERS
 from mien.sweep import load

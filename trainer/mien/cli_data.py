@@ -125,7 +125,7 @@ def index(
 
 @data.command(epilog="Example: mien data check data/emocap/train")
 def check(
-    folder: Set,
+    folder: Annotated[str, typer.Argument(help="Folder of shards, or its URL.", show_default=False)],
     fast: Annotated[
         bool, typer.Option("--fast", help="Only the index and the sizes of files; read no sample.")
     ] = False,
@@ -134,9 +134,8 @@ def check(
     from mien.data.check import check as verify
 
     report = verify(folder, deep=not fast)
+    report.raise_if_bad()
     print(report)
-    if not report.ok:
-        raise typer.Exit(2)
 
 
 @data.command(epilog="Example: mien data split shards parts --parts train=0.8,test=0.2 --seed 0")

@@ -64,7 +64,7 @@ def _unknown(key: str, known: list[str], origins: dict[str, str], path: Path) ->
 
 def _fields(model: type[BaseModel], loc: list[str]) -> list[str]:
     """Field names of the (nested) model at `loc`."""
-    for part in loc:
+    for part in (part for part in loc if not part.isdecimal()):  # places in lists have no fields
         info = model.model_fields.get(part)
         types = _types(info.annotation) if info else []
         nested = [kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)]

@@ -39,7 +39,7 @@ Way = Callable[[], int]
 """Reads every sample once and returns how many there were."""
 
 
-def make_set(out: Path, images: int, size: int, photos: Path | None) -> ShardSet:
+def make_set(out: Path, images: int, size: int, photos: Path | None, per_shard: int = 500) -> ShardSet:
     """A set of JPEGs, quality 90, as the platform's own makers write them.
 
     Args:
@@ -47,9 +47,10 @@ def make_set(out: Path, images: int, size: int, photos: Path | None) -> ShardSet
         images: how many.
         size: side, in pixels.
         photos: folder of JPEGs to resize; None: smooth noise, with the spectrum of photographs.
+        per_shard: images in a shard.
     """
     files = sorted(photos.glob("*.jpg")) if photos is not None else []
-    with ShardWriter(out, "labelled/1", 500) as writer:
+    with ShardWriter(out, "labelled/1", per_shard) as writer:
         for number in range(images):
             picture = _open(files[number % len(files)], size) if files else _noise(number, size)
             target = io.BytesIO()
@@ -77,7 +78,7 @@ def _noise(seed: int, size: int) -> Image.Image:
 def ways(shards: ShardSet, size: int) -> dict[str, Way]:
     """What is compared, by name; the first is the measure of the others."""
     encoded = [sample.image for sample in shards]
-    urls = [str(path) for path in sorted(shards.folder.glob("*.tar"))]
+    urls = [str(path) for path in sorted(Path(shards.folder).glob("*.tar"))]
 
     def decode_only() -> int:
         for data in encoded:
@@ -96,7 +97,7 @@ def ways(shards: ShardSet, size: int) -> dict[str, Way]:
             "steps": 3 * len(shards) // BATCH,
             "workers": workers,
         }
-        return lambda: _count(Stream(shards, _transform, _collate, seed=0, **options), size)
+        return lambda: _count(Stream(shards, transform_image, collate_images, seed=0, **options), size)
 
     def by_webdataset(kind: str) -> Way:
         def read() -> int:
@@ -116,11 +117,13 @@ def ways(shards: ShardSet, size: int) -> dict[str, Way]:
     }
 
 
-def _transform(sample: Sample, rng: np.random.Generator, epoch: int) -> Item:
+def transform_image(sample: Sample, rng: np.random.Generator, epoch: int) -> Item:
+    """The image alone."""
     return {"img": decode_sample(sample)}
 
 
-def _collate(items: Sequence[Item | None]) -> Batch:
+def collate_images(items: Sequence[Item | None]) -> Batch:
+    """Images of one size as `img` uint8 [B, 3, S, S]."""
     return {"img": stack_images([item["img"] for item in items if item is not None])}
 
 
@@ -184,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             compared = {name: way for name, way in compared.items() if "worker" not in name}
         rates = measure(compared, options.repeats, time.process_time if options.cpu else time.perf_counter)
         kind = "photographs" if photos else "noise"
-        size = sum(path.stat().st_size for path in shards.folder.glob("*.tar")) / options.images / 1e3
+        size = int(shards.bytes.sum()) / options.images / 1e3
         clock = "CPU time" if options.cpu else "wall clock"
         title = (
             f"{options.images} {kind}, {options.size} px, {size:.0f} kB, {options.repeats} rounds, {clock}"

@@ -16,7 +16,10 @@ from rich.progress import Progress
 from mien.data import index as index_file
 from mien.data.decode import decode
 from mien.data.index import FILE, Index, Shard, samples_of, sha256_of
+from mien.data.location import locate
+from mien.data.retry import RemoteError
 from mien.data.schema import IMAGES, Record, validate
+from mien.data.source import FolderSource, RemoteSource, open_source
 from mien.data.tar import Member, split_name
 from mien.errors import DataError
 
@@ -54,7 +57,7 @@ class CheckError(DataError):
 class CheckReport:
     """What `check` found."""
 
-    folder: Path
+    folder: Path | str
     schema: str = ""
     shards: int = 0
     samples: int = 0
@@ -84,21 +87,27 @@ class CheckReport:
             raise CheckError(self)
 
 
-def check(folder: Path, deep: bool = True, progress: bool = False) -> CheckReport:
+def check(folder: Path | str, deep: bool = True, progress: bool = False) -> CheckReport:
     """Verify a set.
 
     Args:
-        folder: holds `index.json`.
+        folder: holds `index.json`; or the URL of one.
         deep: also read every sample: schema, no pickles, images decode, keys and uids are unique. Without it:
-            index, sizes, checksums, tar headers and offsets.
+            index, sizes, checksums, tar headers and offsets; of a remote set, index and sizes.
         progress: show a bar on stderr.
 
     Returns:
         Every problem; an unusable index is the only one then. Never raises for a damaged set.
+
+    Raises:
+        RemoteError: for a server that cannot be read.
     """
-    report = CheckReport(folder)
+    place = locate(folder)
+    report = CheckReport(place)
     try:
-        index = index_file.load(folder)
+        index, source = open_source(place)
+    except RemoteError:
+        raise
     except DataError as error:
         report.problems.append(Problem(FILE, error.what))
         return report
@@ -108,11 +117,9 @@ def check(folder: Path, deep: bool = True, progress: bool = False) -> CheckRepor
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
         task = bar.add_task("check", total=report.bytes)
         for shard in index.shards:
-            _Check(folder / shard.file, shard, index, report, seen).run()
+            _Check(source, shard, index, report, seen).run()
             bar.advance(task, shard.bytes)
-    listed = {shard.file for shard in index.shards}
-    strays = sorted(path.name for path in folder.glob("*.tar") if path.name not in listed)
-    report.notes += [Problem(name, "is not in the index") for name in strays]
+    report.notes += [Problem(name, "is not in the index") for name in source.strays(index)]
     return report
 
 
@@ -120,7 +127,7 @@ def check(folder: Path, deep: bool = True, progress: bool = False) -> CheckRepor
 class _Check:
     """One shard."""
 
-    path: Path
+    source: FolderSource | RemoteSource
     shard: Shard
     index: Index
     report: CheckReport
@@ -128,14 +135,14 @@ class _Check:
 
     def run(self) -> None:
         try:
-            found = self.path.stat().st_size if self.path.is_file() else None
+            found = self.source.size(self.shard.file)
             if found is None:
                 self._problem("shard file is missing")
             elif found != self.shard.bytes:
                 cut = "is cut short" if found < self.shard.bytes else "has grown"
                 self._problem(f"shard {cut}: {found} bytes, index states {self.shard.bytes}")
-            else:
-                with self.path.open("rb") as file:
+            elif self.seen is not None or isinstance(self.source, FolderSource):
+                with self.source.opened(self.shard) as file:
                     self._contents(file)
         except OSError as error:
             self._problem(f"cannot be read: {error.strerror}")
@@ -149,7 +156,7 @@ class _Check:
         starts, end = [], 0
         try:
             for number, (key, members) in enumerate(
-                samples_of(self.path, file, self.shard.bytes, strict=True)
+                samples_of(Path(self.shard.file), file, self.shard.bytes, strict=True)
             ):
                 starts.append(members[0].start)
                 end = members[-1].end

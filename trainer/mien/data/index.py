@@ -106,16 +106,34 @@ def load(folder: Path) -> Index:
         tars = folder.is_dir() and any(folder.glob("*.tar"))
         what = "no index.json" if folder.is_dir() else "no such folder"
         raise DataError(what, where=folder, fix=_REBUILD if tars else "give the folder of a set")
-    if path.stat().st_size > MAX_INDEX:
-        raise DataError(f"index of more than {MAX_INDEX} bytes", where=path, fix="split the set")
+    check_size(path.stat().st_size, path)
+    return parse(path.read_bytes(), path)
+
+
+def check_size(size: int, where: object) -> None:
+    """Refuse an index of more than `MAX_INDEX` bytes with a DataError; `where` is its path or URL."""
+    if size > MAX_INDEX:
+        raise DataError(f"index of more than {MAX_INDEX} bytes", where=where, fix="split the set")
+
+
+def parse(data: bytes, where: object) -> Index:
+    """Check the content of an index.
+
+    Args:
+        data: of the file.
+        where: its path or URL, for messages.
+
+    Raises:
+        DataError: if it is not JSON, of another format or schema, inconsistent, or empty.
+    """
     try:
-        tree = json.loads(path.read_bytes().decode("utf-8"))
+        tree = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"not valid JSON: {error}", where=path, fix=_REBUILD) from error
-    return _parse(tree, path)
+        raise DataError(f"not valid JSON: {error}", where=where, fix=_REBUILD) from error
+    return _parse(tree, where)
 
 
-def _parse(tree: Any, path: Path) -> Index:
+def _parse(tree: Any, path: object) -> Index:
     if not isinstance(tree, dict) or tree.get("format") != FORMAT:
         found = tree.get("format") if isinstance(tree, dict) else type(tree).__name__
         raise DataError(f"index format {found!r}, this version reads {FORMAT}", where=path, fix=_REBUILD)
@@ -147,7 +165,7 @@ def _parse_shard(entry: Any, where: str) -> Shard:
         raise DataError(f"shard entry is incomplete ({error})", where=where, fix=_REBUILD) from error
     if (
         not isinstance(file, str)
-        or Path(file).name != file
+        or not is_plain_name(file)
         or not isinstance(size, int)
         or not isinstance(sha, str)
     ):
@@ -160,6 +178,11 @@ def _parse_shard(entry: Any, where: str) -> Shard:
     if (steps > MAX_SAMPLE).any():
         raise DataError(f"a sample of more than {MAX_SAMPLE} bytes", where=where, fix="split it")
     return Shard(file, size, sha, array.astype(np.int64))
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name can only mean a file inside its folder, locally and in a URL."""
+    return Path(name).name == name and name not in ("", ".", "..") and "\\" not in name and name.isprintable()
 
 
 def build(folder: Path, schema: str | None = None) -> Index:

@@ -17,9 +17,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mien.data.image_memory import batch_memory
+from mien.data.mixture import MixedSet
 from mien.data.order import Indices, SampleRandom
 from mien.data.quarantine import Fault
 from mien.data.reader import Sample, ShardSet
+from mien.data.retry import RemoteError
 from mien.errors import DataError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -39,6 +41,8 @@ class Request:
     epochs: Indices
     indices: Indices
     real: np.ndarray
+    ahead: tuple[int, ...] = ()
+    """Shards that this request or later ones read; worth fetching where that takes long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,9 @@ class Loaded:
 class Work(Dataset):
     """Turns a request into a batch; runs in a worker, or in the main process where there are none."""
 
-    def __init__(self, shards: ShardSet, transform: Transform, collate: Collate, seed: int) -> None:
+    def __init__(
+        self, shards: ShardSet | MixedSet, transform: Transform, collate: Collate, seed: int
+    ) -> None:
         self.shards = shards
         self.transform = transform
         self.collate = collate
@@ -72,9 +78,10 @@ class Work(Dataset):
     def __getitem__(self, request: Request) -> Loaded:
         faults: list[Fault] = []
         pairs = zip(request.epochs.tolist(), request.indices.tolist())
-        with batch_memory(len(request.indices)):
-            items = [self._item(epoch, index, faults) for epoch, index in pairs]
+        self.shards.expect(request.indices, request.ahead)
         try:
+            with batch_memory(len(request.indices)):
+                items = [self._item(epoch, index, faults) for epoch, index in pairs]
             batch = self.collate(items)
         except DataError as error:
             return Loaded(None, faults, error)
@@ -90,6 +97,8 @@ class Work(Dataset):
             sample = self.shards.read(index)
             key = sample.key
             return self.transform(sample, self.random.at(epoch, index), epoch)
+        except RemoteError:
+            raise  # the server is gone; the sample is as good as any
         except DataError as error:
             faults.append(Fault(index, self.shards.shard_of(index), key, str(error)))
             return None

@@ -58,12 +58,13 @@ class Order:
         sizes: samples in each shard, int [shards], sum > 0.
         seed: in [0, 2^32).
         shuffle_block: shards that are shuffled together, >= 1.
+        number: of the set in a mixture, in [0, 2^24): sets of the same sizes are shuffled differently.
     """
 
-    def __init__(self, sizes: Indices, seed: int, shuffle_block: int) -> None:
+    def __init__(self, sizes: Indices, seed: int, shuffle_block: int, number: int = 0) -> None:
         self.sizes = np.asarray(sizes, dtype=np.int64)
         self.size = int(self.sizes.sum())
-        self.seed = seed
+        self.seed = number << 32 | seed
         self.shuffle_block = shuffle_block
         self._firsts = np.cumsum(self.sizes) - self.sizes
         self._blocks: OrderedDict[tuple[int, int], Indices] = OrderedDict()
@@ -87,6 +88,26 @@ class Order:
     def epoch(self, epoch: int) -> Indices:
         """The whole permutation of an epoch, int64 [N]; for tests and small sets."""
         return self.slice(epoch * self.size, (epoch + 1) * self.size)[1]
+
+    def near(self, position: int, blocks: int) -> tuple[int, ...]:
+        """Shards that are worth fetching when a global position is read.
+
+        Args:
+            position: of a sample.
+            blocks: 0: none. 1: those of its block. 2: also those of the next, from the second quarter of the
+                block on; before that, other loaders may still read the block before.
+        """
+        found: list[int] = []
+        for number in range(blocks):
+            epoch, offset = divmod(position, self.size)
+            shards, ends = self._plan(epoch)
+            block = int(np.searchsorted(ends, offset, side="right"))
+            found += shards[block * self.shuffle_block : (block + 1) * self.shuffle_block].tolist()
+            first = int(ends[block - 1]) if block else 0
+            if number == 0 and 4 * (offset - first) < int(ends[block]) - first:
+                break
+            position += int(ends[block]) - offset
+        return tuple(dict.fromkeys(found))
 
     def explain(self, position: int) -> str:
         """Where a global position falls, in words."""

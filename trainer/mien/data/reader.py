@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 
 from mien.data import index as index_file
+from mien.data.config import RemoteConfig
+from mien.data.location import locate, within
+from mien.data.order import Indices, Order
+from mien.data.remote_files import RemoteFiles, open_remote
 from mien.data.schema import Members, Record, image_member, parse_json, validate
 from mien.data.tar import split_name, walk
 from mien.errors import DataError
@@ -72,7 +76,7 @@ class Sample:
 class LocalFiles:
     """Byte ranges of the files of a local folder; keeps at most `limit` files open.
 
-    This is the seam for remote sets: whatever has `size` and `read` can stand here. Safe across fork, because
+    `RemoteFiles` stands in its place for a set behind a URL. Safe across fork, because
     `pread` shares no file position, and across pickling, which leaves the open files behind.
     """
 
@@ -128,36 +132,50 @@ class LocalFiles:
 class ShardSet:
     """A set of shards, indexed by sample.
 
-    Opening reads `index.json` and compares the size of each shard with it; contents are the business of
-    `mien.data.check`. Safe to share with forked or spawned workers.
+    Opening reads `index.json` and compares the size of each shard with it (of a remote set, of the first and
+    the last); contents are the business of `mien.data.check`. Safe to share with forked or spawned workers.
 
     Args:
-        folder: folder that holds `index.json`.
+        folder: folder that holds `index.json`, or its URL.
+        remote: how to read a URL.
 
     Raises:
         DataError: if the index is unusable, a shard is absent, or a shard has another size than stated.
+        RemoteError: if the server cannot be read.
     """
 
-    def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
-        index = index_file.load(self.folder)
+    def __init__(self, folder: Path | str, remote: RemoteConfig | None = None) -> None:
+        self.folder = locate(folder)
+        index = self._open(remote or RemoteConfig())
         self.schema = index.schema
         """Name and version of the samples' schema."""
         self.sha = index.sha
         """SHA-256 (hex) that stands for the content of the set."""
         self.sizes = np.array([shard.samples for shard in index.shards], dtype=np.int64)
         """Samples in each shard, int64 [shards]."""
-        self._files = LocalFiles(self.folder)
+        self.bytes = np.array([shard.bytes for shard in index.shards], dtype=np.int64)
+        """Bytes of each shard, int64 [shards]."""
         self._names = [shard.file for shard in index.shards]
         self._ends: list[int] = np.cumsum(self.sizes).tolist()
         self._starts = np.concatenate([shard.offsets[:-1] for shard in index.shards])
         self._stops = np.concatenate([shard.offsets[1:] for shard in index.shards])
-        for shard in index.shards:
+        for shard in index.shards if self.remote is None else (index.shards[0], index.shards[-1]):
             self._check_size(shard)
+
+    def _open(self, config: RemoteConfig) -> index_file.Index:
+        self.remote: RemoteFiles | None = None
+        """The files of a set behind a URL; None for a local one."""
+        self._files: LocalFiles | RemoteFiles
+        if isinstance(self.folder, Path):
+            index, self._files = index_file.load(self.folder), LocalFiles(self.folder)
+        else:
+            index, files = open_remote(self.folder, config)
+            self._files = self.remote = RemoteFiles(files, index, config)
+        return index
 
     def _check_size(self, shard: index_file.Shard) -> None:
         found = self._files.size(shard.file)
-        where = self.folder / shard.file
+        where = within(self.folder, shard.file)
         if found is None:
             raise DataError("shard file is missing", where=where, fix="copy it, or run `mien data index`")
         if found != shard.bytes:
@@ -171,11 +189,34 @@ class ShardSet:
         """File name of the shard that holds a sample."""
         return self._names[bisect.bisect_right(self._ends, index)]
 
+    def order(self, seed: int, shuffle_block: int) -> Order:
+        """The order in which a run trains on the set."""
+        return Order(self.sizes, seed, shuffle_block)
+
+    @property
+    def blocks_ahead(self) -> int:
+        """Blocks of shards that `expect` wants to hear of, as for `Order.near`."""
+        return 0 if self.remote is None or self.remote.reading.ranges else self.remote.reading.blocks
+
+    def block_bytes(self, shuffle_block: int) -> int:
+        """Bytes of the largest block of shards that any epoch can have."""
+        return int(np.sort(self.bytes)[-shuffle_block:].sum())
+
+    def expect(self, indices: Indices, ahead: Iterable[int]) -> None:
+        """Be told which samples are read next, and which shards soon (numbers in the index); a hint."""
+        if self.remote is not None:
+            spans = [
+                (self.shard_of(index), int(self._starts[index]), int(self._stops[index]))
+                for index in indices.tolist()
+            ]
+            self.remote.expect(spans, [self._names[shard] for shard in ahead])
+
     def read(self, index: int) -> Sample:
         """The sample at a position in [0, len).
 
         Raises:
             DataError: if the shard cannot be read or holds no whole sample at the indexed offset.
+            RemoteError: if the server cannot be read, whatever the sample.
             IndexError: if there is no such position.
         """
         if not 0 <= index < len(self):
@@ -194,10 +235,10 @@ class ShardSet:
                 key = found
                 members[extension] = data[member.data : member.data + member.size]
         except DataError as error:
-            where = f"{self.folder / file}: sample {index} at byte {int(self._starts[index])}"
+            where = f"{within(self.folder, file)}: sample {index} at byte {int(self._starts[index])}"
             raise DataError(error.what, where=where, fix=_MEND) from error
         if not members:
-            where = f"{self.folder / file}: sample {index} at byte {int(self._starts[index])}"
+            where = f"{within(self.folder, file)}: sample {index} at byte {int(self._starts[index])}"
             raise DataError("no sample there", where=where, fix=_MEND)
         return Sample(index, key, members, file, self.schema)
 

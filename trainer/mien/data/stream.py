@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.data.loading import Batch, Collate, Loop, Request, Transform, Work
+from mien.data.mixture import MixedOrder, MixedSet
 from mien.data.order import Order, Position, Share
 from mien.data.quarantine import Quarantine
 from mien.data.reader import ShardSet
@@ -23,12 +24,13 @@ from mien.errors import DataError
 class Stream:
     """Endless (or `steps` long) training micro-batches of this rank, each a dict of tensors.
 
-    Epochs follow each other without a gap, a batch may straddle two. Every batch has, beside what `collate`
+    Epochs follow each other without a gap, a batch may straddle two; the sets of a mixture have epochs of
+    their own. Every batch has, beside what `collate`
     makes: `valid` bool [B] (False: a damaged sample), `index` int64 [B] (position in the set, -1 where not
     valid) and `epoch` int64 [B]. Iterating again starts again at `start`.
 
     Args:
-        shards: the set.
+        shards: the set, or a mixture of sets.
         transform: see `Transform`; its rng is keyed by (seed, epoch, sample).
         collate: see `Collate`.
         seed: of order and augmentation, in [0, 2^32).
@@ -51,7 +53,7 @@ class Stream:
 
     def __init__(
         self,
-        shards: ShardSet,
+        shards: ShardSet | MixedSet,
         transform: Transform,
         collate: Collate,
         *,
@@ -72,10 +74,10 @@ class Stream:
         self.share = Share(global_batch, accumulate, rank, world)
         self.start = start
         self.steps = steps
-        self.order = Order(shards.sizes, seed, shuffle_block)
+        self.order = shards.order(seed, shuffle_block)
         self.quarantine = quarantine or Quarantine(None, sha=shards.sha, size=len(shards), fraction=0.0)
         work = Work(shards, transform, collate, seed)
-        requests = _TrainRequests(self.order, self.share, start, steps)
+        requests = _TrainRequests(self.order, self.share, start, steps, shards.blocks_ahead)
         self._loop = Loop(work, requests, workers, prefetch, pin, keep=False)
 
     def __len__(self) -> int:
@@ -93,21 +95,26 @@ class Stream:
         self._loop.close()
 
     def position(self, steps: int = 0) -> Position:
-        """Where the stream is after that many optimiser steps since `start`."""
+        """Where the stream is after that many optimiser steps since `start`.
+
+        Of a mixture, `epoch` counts as many samples as all sets have together.
+        """
         return Position(self.start + steps * self.share.global_batch, len(self.shards))
 
 
 @dataclass(frozen=True, slots=True)
 class _TrainRequests:
-    order: Order
+    order: Order | MixedOrder
     share: Share
     start: int
     steps: int | None
+    blocks_ahead: int
 
     def __iter__(self) -> Iterator[Request]:
         real = np.ones(self.share.micro, dtype=bool)
         for first, last in self.share.spans(self.start, self.steps):
-            yield Request(*self.order.slice(first, last), real)
+            ahead = self.order.near(last - 1, self.blocks_ahead)
+            yield Request(*self.order.slice(first, last), real, ahead)
 
 
 class EvalStream:

@@ -126,7 +126,7 @@ def _batches(recipe: Recipe) -> Generator[dict[str, Any], None, None]:
     assert recipe.data.train is not None
     system = get(recipe.system)
     stream = Stream(
-        ShardSet(recipe.data.train.shards),
+        ShardSet(recipe.data.train.parts[0].shards),
         system.transform(recipe, "train"),
         system.collate(recipe),
         seed=recipe.seed,

@@ -47,7 +47,6 @@ class Conductor(Callback):
         agreement: the ranks.
         signals: stop signals, installed.
         stream: training batches of this rank, wrapped for timing.
-        set_size: samples in the training set.
         validation: None without `data.val`.
         start: steps done before.
     """
@@ -59,7 +58,6 @@ class Conductor(Callback):
         agreement: Agreement,
         signals: StopSignals,
         stream: TimedStream,
-        set_size: int,
         validation: Validation | None,
         start: int,
     ) -> None:
@@ -90,7 +88,7 @@ class Conductor(Callback):
         self.samples: SampleLog | None = None
         if recipe.data.log_samples:
             file = folder.path / f"samples-rank{agreement.rank}.csv"
-            self.samples = SampleLog(file, self.engine, set_size, agreement.rank, agreement.world)
+            self.samples = SampleLog(file, self.engine, agreement.rank, agreement.world)
 
     # --- before the first step
 

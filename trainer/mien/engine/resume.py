@@ -20,6 +20,7 @@ FREE = (
     "data.prefetch",
     "data.log_samples",
     "data.quarantine_fraction",
+    "data.remote",
     "data.val",
     "engine.max_steps",
     "engine.accelerator",
@@ -59,7 +60,8 @@ def check(folder: RunFolder, recipe: Recipe, train_sha: str) -> None:
     Args:
         folder: the run.
         recipe: what is asked for now.
-        train_sha: `ShardSet.sha` of the training set as it is now; a moved set is fine, a changed one is not.
+        train_sha: `ShardSet.sha` of the training set as it is now (of a mixture, with its weights); a moved
+            set is fine, a changed one is not.
 
     Raises:
         RunError: naming the keys that differ.
@@ -67,7 +69,7 @@ def check(folder: RunFolder, recipe: Recipe, train_sha: str) -> None:
     keys = changed_keys(folder.recipe.dump(), recipe.dump())
     known = folder.info.get("train_sha")
     if known == train_sha:
-        keys = [key for key in keys if key != "data.train.shards"]
+        keys = [key for key in keys if not key.startswith("data.train.")]
     if keys:
         raise RunError(
             f"the recipe differs from the run's in {', '.join(keys)}",

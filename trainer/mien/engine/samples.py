@@ -16,20 +16,18 @@ class SampleLog:
     """`samples-rank<r>.csv`: a row a sample.
 
     `step` counts from 1 (the step that the sample was used in), `position` is its place in the endless
-    stream, `epoch` and `index` follow from the position and the set, `uid` is the sample's own. A damaged
-    sample has index and uid -1.
+    stream, `epoch` (of its set, in a mixture) and `index` are the stream's, `uid` is the sample's own. A
+    damaged sample has index and uid -1.
 
     Args:
         path: the file; appended to.
         engine: batch sizes.
-        size: samples in the set.
         rank: this process.
         world: processes.
     """
 
-    def __init__(self, path: Path, engine: EngineConfig, size: int, rank: int, world: int) -> None:
+    def __init__(self, path: Path, engine: EngineConfig, rank: int, world: int) -> None:
         self.path = path
-        self._size = size
         self._global = engine.global_batch
         self._micro = engine.global_batch // engine.accumulate
         self._local = self._micro // world
@@ -44,12 +42,12 @@ class SampleLog:
         Args:
             step: steps done before it.
             micro: its number within the step.
-            batch: with `index` and `uid`.
+            batch: with `epoch`, `index` and `uid`.
         """
         start = step * self._global + micro * self._micro + self._rank * self._local
-        pairs = zip(batch["index"].tolist(), batch["uid"].tolist(), strict=True)
-        for position, (index, uid) in enumerate(pairs, start):
-            self._rows.append(f"{step + 1},{position},{position // self._size},{index},{uid}\n")
+        columns = (batch[name].tolist() for name in ("epoch", "index", "uid"))
+        for position, (epoch, index, uid) in enumerate(zip(*columns, strict=True), start):
+            self._rows.append(f"{step + 1},{position},{epoch},{index},{uid}\n")
 
     def flush(self) -> None:
         """Write what was noted; call it before a checkpoint, whose steps must all be in the file."""

@@ -14,7 +14,8 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from mien import systems
-from mien.data.config import SetConfig
+from mien.data import sets
+from mien.data.mixture import MixedSet
 from mien.data.quarantine import Quarantine
 from mien.data.reader import ShardSet
 from mien.data.stream import EvalStream, Stream
@@ -28,7 +29,7 @@ from mien.engine.rundir import RunFolder
 from mien.engine.signals import Stopped, StopSignals, leave
 from mien.engine.trainer import Shape
 from mien.engine.validation import Validation
-from mien.errors import DataError, MienError, RunError
+from mien.errors import MienError, RunError
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
@@ -66,10 +67,8 @@ def train(recipe: Recipe, *, resume: bool = False, callbacks: Iterable[Callback]
     if recipe.data.train is None:
         raise RunError("nothing to train on", where="data.train", fix="set data.train.shards")
     shape = trainer.resolve(recipe.engine)
-    shards = _open_set("data.train", recipe.data.train)
-    held_out = None
-    if recipe.data.val is not None:
-        held_out = _open_set("data.val", recipe.data.val, ", or data.val=null to go without")
+    shards = sets.open_train(recipe.data, shape.nodes)
+    held_out = sets.open_val(recipe.data, shape.nodes)
     signals = StopSignals(recipe.engine.signals, recipe.engine.grace_s)
     signals.install()
     try:
@@ -80,19 +79,6 @@ def train(recipe: Recipe, *, resume: bool = False, callbacks: Iterable[Callback]
         return session.run() if launcher is None else launcher.launch(session.run, trainer=loop)
     finally:
         signals.release()
-
-
-def _open_set(key: str, config: SetConfig, choice: str = "") -> ShardSet:
-    """The set that a recipe names; an error says which key named it and what other `choice` there is.
-
-    Raises:
-        DataError: if the set cannot be used.
-    """
-    try:
-        return ShardSet(config.shards)
-    except DataError as error:
-        where = f"{key}.shards: {error.where}"
-        raise DataError(error.what, where=where, fix=f"{error.fix}{choice}") from error
 
 
 def compile_blocks(module: SystemModule) -> None:
@@ -110,7 +96,7 @@ class _Session:
         resume: bool,
         shape: Shape,
         loop: Trainer,
-        shards: ShardSet,
+        shards: ShardSet | MixedSet,
         held_out: ShardSet | None,
         signals: StopSignals,
         callbacks: Iterable[Callback],
@@ -202,7 +188,6 @@ class _Session:
                 self.agreement,
                 self.signals,
                 TimedStream(self._stream(start)),
-                len(self.shards),
                 self._validation(),
                 start.step,
             )
@@ -270,6 +255,6 @@ class _Session:
         )
         return Validation(batches, self.agreement)
 
-    def _quarantine(self, shards: ShardSet) -> Quarantine:
+    def _quarantine(self, shards: ShardSet | MixedSet) -> Quarantine:
         ledger, share = self.folder.path / "quarantine.jsonl", self.recipe.data.quarantine_fraction
         return Quarantine(ledger, sha=shards.sha, size=len(shards), fraction=share)

@@ -217,6 +217,7 @@ def _facts(
 
 def _pretraining_people(recipe: Any) -> set[str] | None:
     """People of the set that the run was trained on; None when it is no longer there."""
-    if recipe.data.train is None or not Path(recipe.data.train.shards).is_dir():
+    folders = [part.shards for part in recipe.data.train.parts] if recipe.data.train is not None else []
+    if not folders or not all(Path(folder).is_dir() for folder in folders):
         return None
-    return set(open_faces(recipe.data.train.shards).groups)
+    return {group for folder in folders for group in open_faces(folder).groups}

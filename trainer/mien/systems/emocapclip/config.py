@@ -6,7 +6,7 @@ import difflib
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -61,6 +61,10 @@ class ModelConfig(Config):
     """Side in pixels of the square image that the tower sees."""
     checkpointing: bool = False
     """Recompute the towers' activations in the backward pass: less memory, about a third more time."""
+    text_buckets: tuple[Annotated[int, Field(ge=2, le=77)], ...] = ()
+    """Lengths in tokens, rising, that cropped sentences are padded up to (77 beyond the last); the number of
+    sentences is rounded up too. Embeddings stay the same, while torch.compile and the memory allocator meet
+    few shapes. Empty: sentences are cropped to the longest."""
     init_from: str | None = None
     """Run folder or exported safetensors file of the same towers to start from: all weights, both scales."""
     tiny: TinyConfig = TinyConfig()
@@ -77,6 +81,8 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
+        if list(self.text_buckets) != sorted(set(self.text_buckets)):
+            raise ValueError(f"text_buckets rise, such as [16, 32, 48], not {list(self.text_buckets)}")
         if self.tower == "tiny" and self.weights:
             raise ValueError("weights are for open_clip towers; a tiny tower starts from `init_from`")
         if self.tower == "tiny" and self.image_size % 8:

@@ -16,7 +16,7 @@ CONTEXT = 77
 """Tokens of a sentence, start and end included."""
 VOCABULARY = 49_408
 """CLIP's byte-pair vocabulary; the end token is its highest number."""
-_CHUNK = 192
+_CHUNK, _ROWS = 192, 32
 
 
 class Seen(NamedTuple):
@@ -124,13 +124,18 @@ class TextTower(nn.Module):
     """An open_clip text tower over sentences of any number, each encoded once and no longer than it is.
 
     Causal towers that pool at the end token never look beyond it, so cropping the padding is exact.
+
+    Args:
+        text: the tower.
+        buckets: `ModelConfig.text_buckets`.
     """
 
-    def __init__(self, text: nn.Module) -> None:
+    def __init__(self, text: nn.Module, buckets: tuple[int, ...] = ()) -> None:
         super().__init__()
         from open_clip.transformer import TextTransformer
 
         self.text = text
+        self.buckets = buckets
         self.croppable = (
             isinstance(text, TextTransformer)
             and text.attn_mask is not None
@@ -146,18 +151,28 @@ class TextTower(nn.Module):
         lengths = distinct.argmax(1) + 1
         order = lengths.argsort(stable=True)
         distinct, lengths = distinct[order], lengths[order]
+        if self.buckets:  # repeat the last row: nobody asks for its copies
+            rows = torch.arange(-(-len(distinct) // _ROWS) * _ROWS, device=tokens.device)
+            rows = rows.clamp(max=len(distinct) - 1)
+            distinct, lengths = distinct[rows], lengths[rows]
         text: Any = self.text
-        embedded = text.token_embedding(distinct[:, : int(lengths[-1])])
+        embedded = text.token_embedding(distinct[:, : self._width(int(lengths[-1]))])
         encoded = []
         for start in range(
             0, len(distinct), _CHUNK
         ):  # neighbours are of like length: little padding is computed
-            rows = slice(start, start + _CHUNK)
-            longest = int(lengths[rows][-1])
-            encoded.append(self._encode(embedded[rows, :longest], lengths[rows] - 1))
+            chunk = slice(start, start + _CHUNK)
+            width = self._width(int(lengths[chunk][-1]))
+            encoded.append(self._encode(embedded[chunk, :width], lengths[chunk] - 1))
         place = torch.empty_like(order)
         place[order] = torch.arange(len(order), device=order.device)
         return torch.cat(encoded)[place[inverse]]
+
+    def _width(self, longest: int) -> int:
+        """Tokens to compute for sentences of at most `longest`."""
+        if not self.buckets:
+            return longest
+        return next((bucket for bucket in self.buckets if bucket >= longest), CONTEXT)
 
     def _encode(self, x: Tensor, ends: Tensor) -> Tensor:
         """Embedded tokens [T, L, C] and the place of their end tokens to [T, D]."""
@@ -195,7 +210,7 @@ def build_towers(config: ModelConfig) -> Towers:
     clip, log_scale = load_open_clip(config.tower, config.weights, config.image_size)
     if config.checkpointing:
         clip.set_grad_checkpointing(True)
-    image, text = OpenClipImage(clip.visual), TextTower(clip.text)
+    image, text = OpenClipImage(clip.visual), TextTower(clip.text, config.text_buckets)
     from open_clip.transform import PreprocessCfg
 
     preprocess: Any = getattr(clip.visual, "preprocess_cfg", None) or {}
@@ -218,4 +233,5 @@ def _tiny(config: ModelConfig) -> Towers:
     text.token_embedding = nn.Sequential(table, widen)
     text.set_grad_checkpointing(config.checkpointing)
     image = TinyImage(tiny, config.checkpointing)
-    return Towers(image, TextTower(text), None, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    text_tower = TextTower(text, config.text_buckets)
+    return Towers(image, text_tower, None, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
