@@ -7,7 +7,6 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from mien.faults.sets import write_set as write_captioned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from mien.data.reader import ShardSet
 from mien.data.sets import open_train
 from mien.data.stream import Stream
 from mien.errors import DataError, RecipeError
+from mien.faults.sets import write_set as write_captioned
 
 from .faulty import faulty
 from .toys import show, write_set

@@ -9,10 +9,10 @@ import pytest
 
 from mien.data.bench_servers import CREDENTIALS, Server, upload
 from mien.engine.rundir import RunFolder
+from mien.faults.sets import write_set
 
 from .processes import Session
 from .runs import differences, last_step, learned, only_run, overrides, samples, state
-from mien.faults.sets import write_set
 
 MIX = "data.train={{shards: null, mix: [{{shards: {one}, weight: 2}}, {{shards: {two}, weight: 1}}]}}"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 from cluster import NODES, Cluster
-from mien.faults.sets import write_set
 from laboratory import PATIENCE_S, Laboratory
 from optuna.trial import TrialState
 
 from engine.runs import only_run
+from mien.faults.sets import write_set
 from mien.sweep.study import Sweep
 from sweep.twins import as_undisturbed
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from mien.faults.sets import write_set
 
 from engine.runs import LOOP, TOWERS
+from mien.faults.sets import write_set
 from mien.sweep import load
 from mien.sweep.config import SweepConfig
 
