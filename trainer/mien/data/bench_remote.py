@@ -31,7 +31,7 @@ from mien.data.reader import ShardSet
 from mien.data.sets import open_train
 from mien.data.stream import Stream
 
-BATCH, BLOCK, PER_SHARD = 64, 4, 64
+BATCH, BLOCK, PER_SHARD = 64, 4, 128
 """Samples a micro-batch, shards a block, samples a shard."""
 
 
@@ -78,14 +78,16 @@ class Pass:
     """One epoch.
 
     Attributes:
-        samples: how many.
-        seconds: from opening the set to the last batch.
+        samples: how many came after the first batch.
+        first: seconds from opening the set to the first batch: connecting, and a block of shards.
+        seconds: from there to the last batch.
         bytes: what the server counted.
         rss: MB of the loader process, the highest of each quarter.
         of_local: rate, as a multiple of that of the pass over local files just before.
     """
 
     samples: int
+    first: float
     seconds: float
     bytes: int
     rss: list[float]
@@ -108,10 +110,13 @@ def epoch(
         shards, transform_image, collate_images, seed=0, global_batch=BATCH * nodes, rank=node, world=nodes,
         start=number * len(shards), steps=steps, workers=1, shuffle_block=data.shuffle_block,
     )  # fmt: skip
-    rss = [_worker_mb() for batch in stream]
-    seconds = time.perf_counter() - start
+    rss, times = [], []
+    for _ in stream:
+        times.append(time.perf_counter())
+        rss.append(_worker_mb())
     quarters = [max(rss[steps * q // 4 : steps * (q + 1) // 4]) for q in range(4)]
-    return Pass(steps * BATCH, seconds, bench.bytes(kind, node) - before, quarters)
+    spans = (times[0] - start, times[-1] - times[0])
+    return Pass((steps - 1) * BATCH, *spans, bench.bytes(kind, node) - before, quarters)
 
 
 def _worker_mb() -> float:
@@ -128,14 +133,14 @@ def link(bench: Bench, kind: str, data: DataConfig) -> Pass:
     """Bytes without decoding: whole shards, or some samples, each by a range of its own."""
     before, start = bench.bytes(kind, 0), time.perf_counter()
     shards = open_train(data)
+    opened = time.perf_counter()
     samples = len(shards) if data.remote.fetch == "shard" else BATCH * BLOCK
     for first in range(0, samples, BATCH):
         indices = np.arange(first, first + BATCH)
         shards.expect(indices, [])
         for index in indices:
             shards.read(int(index))
-    seconds = time.perf_counter() - start
-    return Pass(samples, seconds, bench.bytes(kind, 0) - before, [])
+    return Pass(samples, opened - start, time.perf_counter() - opened, bench.bytes(kind, 0) - before, [])
 
 
 def compare(bench: Bench, rounds: int) -> dict[str, list[Pass]]:
@@ -143,8 +148,10 @@ def compare(bench: Bench, rounds: int) -> dict[str, list[Pass]]:
     found: dict[str, list[Pass]] = {}
     for turn in range(rounds + 1):
         shutil.rmtree(bench.caches, ignore_errors=True)
+        local = epoch(bench, "local", bench.data("local", "none"))
         for name, run in ways(bench).items():
-            local = epoch(bench, "local", bench.data("local", "none"))
+            if "cache" in name:  # what is measured against files, right after them
+                local = epoch(bench, "local", bench.data("local", "none"))
             one = run()
             if turn:
                 found.setdefault("local files", []).append(local)
@@ -160,8 +167,8 @@ def ways(bench: Bench) -> dict[str, Callable[[], Pass]]:
             alone = bench.data(kind, f"{kind}-link-{fetch}", fetch=fetch)
             found[f"{kind}, link alone, {fetch}s"] = partial(link, bench, kind, alone)
         data = bench.data(kind, kind)
-        found[f"{kind}, cold cache, whole shards"] = partial(epoch, bench, kind, data)
-        found[f"{kind}, next epoch, warm cache"] = partial(epoch, bench, kind, data, number=1)
+        found[f"{kind}, shards, cold cache"] = partial(epoch, bench, kind, data)
+        found[f"{kind}, shards, warm cache"] = partial(epoch, bench, kind, data, number=1)
         for node in (0, 1):
             part = bench.data(kind, f"{kind}-range-{node}", node, "range")
             name = f"{kind}, ranges, node {node} of 2"
@@ -171,13 +178,15 @@ def ways(bench: Bench) -> dict[str, Callable[[], Pass]]:
 
 def print_rates(found: dict[str, list[Pass]], size: int, title: str) -> None:
     """Medians over rounds; bytes are of every round alike, or their range is shown."""
-    table = Table("way", "samples/s", "of local files", "bytes from the server", "of the set", title=title)
+    columns = ("samples/s", "of local files", "first batch, s", "bytes read", "of the set")
+    table = Table("way", *columns, title=title)
     for name, passes in found.items():
         rate = statistics.median(one.rate for one in passes)
         ratio = statistics.median(one.of_local for one in passes)
         counts = sorted({one.bytes for one in passes})
         shown = " to ".join(f"{count:,}" for count in dict.fromkeys((counts[0], counts[-1])))
-        table.add_row(name, f"{rate:.0f}", f"{ratio:.3f}", shown, f"{counts[-1] / size:.3f}")
+        first = f"{statistics.median(one.first for one in passes):.2f}"
+        table.add_row(name, f"{rate:.0f}", f"{ratio:.3f}", first, shown, f"{counts[-1] / size:.3f}")
     Console(width=120).print(table)
 
 
@@ -200,12 +209,12 @@ def print_memory(bench: Bench, shards: ShardSet) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Make a set, serve it, measure, print the tables."""
     parser = argparse.ArgumentParser(prog="python -m mien.data.bench_remote", description=__doc__)
-    parser.add_argument("--images", type=int, default=4096, help="images in the set, a multiple of 256")
+    parser.add_argument("--images", type=int, default=6144, help="images in the set, a multiple of 512")
     parser.add_argument("--size", type=int, default=256, help="side of an image, in pixels")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count")
     options = parser.parse_args(arguments)
-    if options.images % (BATCH * BLOCK) or options.images < BATCH * BLOCK:
-        parser.error(f"--images is a multiple of {BATCH * BLOCK}")
+    if options.images % (PER_SHARD * BLOCK) or options.images < PER_SHARD * BLOCK:
+        parser.error(f"--images is a multiple of {PER_SHARD * BLOCK}")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name) / "set"

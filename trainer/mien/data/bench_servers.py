@@ -134,12 +134,15 @@ class FolderHandler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _FolderServer(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # else connections made side by side wait seconds for the kernel to try again
+
+
 def folder_server(folder: Path, handler: type[FolderHandler] = FolderHandler) -> ThreadingHTTPServer:
     """A server of a folder on a free port of localhost; `serve_forever` is left to the caller."""
     bound = type("Bound", (handler,), {"folder": folder, "counts": Counter()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), bound)
-    server.daemon_threads = True
-    return server
+    return _FolderServer(("127.0.0.1", 0), bound)
 
 
 def _counting(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
