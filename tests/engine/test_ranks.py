@@ -61,7 +61,7 @@ def test_losses_are_equal_for_fifty_steps(runs: Runs, precision: str, world: int
     assert [row["step"] for row in alone] == list(range(1, STEPS + 1))
     assert precision == "32" or all(row["train/mined"] > 0 for row in alone)
     for one, other in zip(alone, together, strict=True):
-        assert one.keys() == other.keys()
+        assert other.keys() - one.keys() <= {"perf/comm_s", "perf/comm_alone_s"}  # one process has no others
         for name in one:
             if name.startswith(("train/loss", "train/mined", "val/")):
                 assert other[name] == pytest.approx(one[name], rel=LOSS[precision]), (one["step"], name)

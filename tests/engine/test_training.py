@@ -53,7 +53,8 @@ def whole(sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Ru
 
 def test_a_run_leaves_its_folder(whole: RunFolder) -> None:
     names = {entry.name for entry in whole.path.iterdir()}
-    assert names == {"recipe.yaml", "run.json", "metrics.csv", "samples-rank0.csv", "checkpoints"}
+    logs = {"metrics.csv", "samples-rank0.csv", "samples"}
+    assert names == {"recipe.yaml", "run.json", "lock", "checkpoints", *logs}
     assert whole.path.parent.name == "toy"
     assert whole.info["state"] == "finished"
     assert whole.info["recipe_hash"] == whole.recipe.hash

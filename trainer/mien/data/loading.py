@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import multiprocessing.util
 import os
 import signal
 import weakref
@@ -159,14 +160,32 @@ class Loop:
 
 def _drain(loader: DataLoader) -> Generator[Loaded, None, None]:
     batches: Any = iter(loader)
-    try:
-        yield from batches
-    except RuntimeError:
-        # A worker is dead. The trace of the error keeps the iterator, which tells the others to end only once
-        # it is collected; until then the end of the process would wait for them.
-        if hasattr(batches, "_shutdown_workers"):
-            batches._shutdown_workers()
-        raise
+    for worker in getattr(batches, "_workers", ()):
+        _workers.add(worker)
+        _end_workers_at_exit()
+    yield from batches
+
+
+_workers: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+@functools.cache
+def _end_workers_at_exit() -> None:
+    """End workers that are left when this process ends, which otherwise waits for them.
+
+    The loader asks each once to end, and not even that if another one was killed; but they ignore the first
+    SIGTERM, see `_quiet_signals`.
+    """
+    owner = os.getpid()
+
+    def end() -> None:
+        if os.getpid() == owner:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the loader's handler would raise here
+            for worker in list(_workers):
+                if worker.is_alive():
+                    worker.kill()
+
+    multiprocessing.util.Finalize(None, end, exitpriority=100)
 
 
 def _nothing() -> None:

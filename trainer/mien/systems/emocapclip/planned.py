@@ -80,7 +80,7 @@ def _objective(module: SystemModule, parts: tuple[Tensor, ...], batch: Batch, st
         global_,
         summary,
         local,
-        model.log_scale,
-        model.local_log_scale,
+        model.log_scale.squeeze(0),
+        model.local_log_scale.squeeze(0),
     )
     return module.objective(encoded, batch, step)[0]
