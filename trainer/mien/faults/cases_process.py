@@ -70,7 +70,7 @@ def term_in_write(lab: Lab, root: Path, chance: random.Random) -> Outcome:
 def kill_loader(lab: Lab, root: Path, chance: random.Random) -> Outcome:
     """SIGKILL of a loader worker: the session ends with a reason, and the run goes on."""
     (session,) = lab.start(root, "data.workers=2")
-    session.until(reached(root, some_step(chance)))
+    session.until(reached(root, chance.randint(2, STEPS // 2)))  # early: it must not end before it is paused
     session.pause()  # else it may end meanwhile
     workers = _children(session.pid, "pt_data_worker") or _children(session.pid)
     os.kill(chance.choice(workers), signal.SIGKILL)
