@@ -58,7 +58,8 @@ def test_pre_empted_jobs_are_requeued_and_end_as_if_nothing_had_been(
         _same(run, undisturbed)
     run = only_run(laboratory.root(warned))
     tracked = [folder.name.rpartition("-")[2] for folder in run.path.glob("wandb/offline-run-*")]
-    assert tracked == [run.info["wandb_id"]] * 2
+    assert set(tracked) == {run.info["wandb_id"]}
+    assert len(tracked) >= 2
     stopped = re.search(r"stopped by SIGTERM after step (\d+); the job is requeued", laboratory.said(warned))
     assert stopped, laboratory.said(warned)
     assert 0 < int(stopped[1]) < STEPS
@@ -88,7 +89,7 @@ def test_of_an_array_the_task_out_of_time_is_requeued_and_the_cancelled_one_is_n
     cluster.run("scontrol", "update", f"JobId={late}", "TimeLimit=60")
     run = laboratory.finish(late)
     assert "stopped by SIGUSR1 after step" in laboratory.said(late)
-    assert "wandb could not" not in laboratory.said(late)  # its helper got the notice, too
+    assert "W&B cannot" not in laboratory.said(late)  # its helper got the notice, too
     assert len(run.info["sessions"]) == 2
     _same(run, undisturbed)
     assert cluster.job(unwanted)["Restarts"] == "0"
