@@ -108,7 +108,11 @@ def _options(protocol: str, timeout_s: float) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s)
         return {"client_kwargs": {"trust_env": True, "auto_decompress": False, "timeout": timeout}}
     if protocol in ("s3", "s3a"):
-        config = {"retries": {"total_max_attempts": 1}, "connect_timeout": timeout_s}
+        config = {
+            "retries": {"total_max_attempts": 1},
+            "connect_timeout": timeout_s,
+            "response_checksum_validation": "when_required",  # the index has a stronger one
+        }
         return {"config_kwargs": config, "use_listings_cache": False}
     return {}
 
