@@ -8,6 +8,7 @@ work as those libraries document it. Their own retries are switched off, since `
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -68,11 +69,35 @@ def connect(url: str, timeout_s: float) -> Transport:
     except ImportError as error:
         fix = _INSTALL if protocol in ("http", "https", "s3", "s3a") else str(error)
         raise DataError(f"{protocol}:// needs a package that is not installed", where=url, fix=fix) from error
+    _stay_with_process(files)
     if protocol in ("http", "https"):
         return _Http(files, timeout_s)
     if protocol in ("s3", "s3a"):
         files.retries = 1
     return _Fsspec(files, timeout_s)
+
+
+_LEFT_BEHIND: list[Any] = []
+"""Sessions of the process that this one was forked from."""
+
+
+def _stay_with_process(files: Any) -> None:
+    """Never close a file system's session from a fork of the process that opened it.
+
+    Its event loop does not run there, so fsspec would wait a second for it; and closing sockets would take
+    them out of the epoll instance that both processes share, under the parent's hands.
+    """
+    close, owner = getattr(files, "close_session", None), os.getpid()
+    if close is None:
+        return
+
+    def close_session(loop: Any, session: Any) -> None:
+        if os.getpid() == owner:
+            close(loop, session)
+        else:
+            _LEFT_BEHIND.append(session)  # its own destructor would close too
+
+    files.close_session = close_session
 
 
 def _options(protocol: str, timeout_s: float) -> dict[str, Any]:
@@ -83,7 +108,11 @@ def _options(protocol: str, timeout_s: float) -> dict[str, Any]:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=timeout_s)
         return {"client_kwargs": {"trust_env": True, "auto_decompress": False, "timeout": timeout}}
     if protocol in ("s3", "s3a"):
-        config = {"retries": {"total_max_attempts": 1}, "connect_timeout": timeout_s}
+        config = {
+            "retries": {"total_max_attempts": 1},
+            "connect_timeout": timeout_s,
+            "response_checksum_validation": "when_required",  # the index has a stronger one
+        }
         return {"config_kwargs": config, "use_listings_cache": False}
     return {}
 
