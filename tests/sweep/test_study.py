@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,22 +27,15 @@ def _take_all(sweep: Sweep) -> list[int]:
 
 def test_many_workers_begin_one_sweep_and_share_its_trials(make, tmp_path: Path) -> None:
     file = make()
-    start, got, faults = threading.Barrier(6), [], []
+    start = threading.Barrier(6)
 
-    def work() -> None:
+    def work() -> list[int]:
         start.wait()
-        try:
-            got.extend(_take_all(_begin(file)))
-        except Exception as fault:  # noqa: BLE001  (told below)
-            faults.append(fault)
+        return _take_all(_begin(file))
 
-    threads = [threading.Thread(target=work) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert faults == []
-    assert sorted(got) == [0, 1, 2, 3]
+    with ThreadPoolExecutor(6) as pool:
+        taken = [pool.submit(work) for _ in range(6)]
+    assert sorted(number for future in taken for number in future.result()) == [0, 1, 2, 3]
     assert [path.name for path in (tmp_path / "sweeps").iterdir()] == ["small"]
     sweep = Sweep.open(tmp_path / "sweeps" / "small")
     assert [tuple(trial.params.values()) for trial in sweep.trials()] == [

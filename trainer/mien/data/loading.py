@@ -160,8 +160,8 @@ class Loop:
 
 def _drain(loader: DataLoader) -> Generator[Loaded, None, None]:
     batches: Any = iter(loader)
-    for worker in getattr(batches, "_workers", ()):
-        _workers.add(worker)
+    if workers := getattr(batches, "_workers", ()):
+        _workers.update(workers)
         _end_workers_at_exit()
     yield from batches
 

@@ -15,6 +15,7 @@ import numpy as np
 from mien.data import index as index_file
 from mien.data.config import RemoteConfig
 from mien.data.location import locate, within
+from mien.data.open_files import OpenFiles
 from mien.data.order import Indices, Order
 from mien.data.remote_files import RemoteFiles, open_remote
 from mien.data.schema import Members, Record, image_member, parse_json, validate
@@ -73,7 +74,7 @@ class Sample:
         return data
 
 
-class LocalFiles:
+class LocalFiles(OpenFiles):
     """Byte ranges of the files of a local folder; keeps at most `limit` files open.
 
     `RemoteFiles` stands in its place for a set behind a URL. Safe across fork, because
@@ -106,24 +107,11 @@ class LocalFiles:
             raise DataError(f"ends before byte {offset + length}", where=self.folder / file, fix=_MEND)
         return data
 
-    def _handle(self, file: str) -> int:
-        handle = self._open.get(file)
-        if handle is None:
-            handle = os.open(self.folder / file, os.O_RDONLY | os.O_CLOEXEC)
-            if len(self._open) >= self.limit:
-                os.close(self._open.popitem(last=False)[1])
-            self._open[file] = handle
-        elif len(self._open) == self.limit:
-            self._open.move_to_end(file)
-        return handle
+    def _room(self) -> int:
+        return self.limit
 
-    def close(self) -> None:
-        """Close every open file; they open again when needed."""
-        while self._open:
-            os.close(self._open.popitem()[1])
-
-    def __del__(self) -> None:
-        self.close()
+    def _open_file(self, file: str) -> int:
+        return os.open(self.folder / file, os.O_RDONLY | os.O_CLOEXEC)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "limit": self.limit, "_open": OrderedDict()}

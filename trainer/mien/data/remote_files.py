@@ -22,6 +22,7 @@ from mien.data.config import RemoteConfig
 from mien.data.index import FILE, Index, Shard
 from mien.data.location import within
 from mien.data.node import cache_root
+from mien.data.open_files import OpenFiles
 from mien.data.pool import DaemonPool
 from mien.data.remote import Remote
 from mien.errors import DataError
@@ -62,7 +63,7 @@ def open_remote(url: str, config: RemoteConfig) -> tuple[Index, Remote]:
     return index_file.parse(remote.read(FILE, 0, size, ranged=False), where), remote
 
 
-class RemoteFiles:
+class RemoteFiles(OpenFiles):
     """Files of a remote set. Safe across fork and pickling: a process opens and connects for itself.
 
     Args:
@@ -136,25 +137,11 @@ class RemoteFiles:
             self._pool = self._pool or DaemonPool(_FETCHES)
             self._fetches = [self._pool.submit(self.cache.prepare, self.shards[file]) for file in files]
 
-    def _handle(self, file: str) -> int:
-        handle = self._open.get(file)
-        if handle is None:
-            handle = self.cache.open(self.shards[file])
-            while len(self._open) >= self.reading.live:
-                os.close(self._open.popitem(last=False)[1])
-            self._open[file] = handle
-        else:
-            self._open.move_to_end(file)
-        return handle
+    def _room(self) -> int:
+        return self.reading.live
 
-    def close(self) -> None:
-        """Close every open file; they open again when needed."""
-        while self._open:
-            os.close(self._open.popitem()[1])
-
-    def __del__(self) -> None:
-        if hasattr(self, "_open"):
-            self.close()
+    def _open_file(self, file: str) -> int:
+        return self.cache.open(self.shards[file])
 
     def __getstate__(self) -> dict[str, Any]:
         ours = {"_open": OrderedDict(), "_pid": -1, "_pool": None, "_fetches": [], "_coming": {}}

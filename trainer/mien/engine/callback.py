@@ -83,12 +83,12 @@ class Conductor(Callback):
         self._micro = 0
         self.reporter = Reporter(recipe.name, start, self.engine.max_steps, self.first)
         self.tracker = Tracker(folder, recipe, start) if self.first else None
-        stacks = folder.path / f"stacks-rank{agreement.rank}.txt"
-        self.watchdog = Watchdog(self.engine.hang_s, stacks, signals)
+        rank, world = agreement.rank, agreement.world
+        self.watchdog = Watchdog(self.engine.hang_s, folder.path / f"stacks-rank{rank}.txt", signals)
+        self.profiling = Profiling(self.engine.profile, folder.path / "profile", start, rank, world)
         self.samples: SampleLog | None = None
         if recipe.data.log_samples:
-            file = folder.path / f"samples-rank{agreement.rank}.csv"
-            self.samples = SampleLog(file, self.engine, agreement.rank, agreement.world)
+            self.samples = SampleLog(folder.path / f"samples-rank{rank}.csv", self.engine, rank, world)
 
     # --- before the first step
 
@@ -107,8 +107,6 @@ class Conductor(Callback):
         self.holdings = trainer.strategy.holdings
         module.attach(Services(self.guard, self.agreement, self.signals, self.holdings, self.spikes))
         self.clock = StepClock(module.device)
-        rank, world = self.agreement.rank, self.agreement.world
-        self.profiling = Profiling(self.engine.profile, self.folder.path / "profile", self.step, rank, world)
         self.ema = Ema(self.holdings, self.engine.ema) if self.engine.ema is not None else None
         self.speed = Speed(self.engine.global_batch, self.stream)
         self.snapshot = Snapshot(
@@ -189,7 +187,7 @@ class Conductor(Callback):
         stop = self.module.stop_signal
         row: dict[str, float] = {}
         if self.step % self.engine.log_every == 0 or last:
-            row |= self._training_row(trainer)
+            row |= self._training_row()
         improved = False
         if self.validation is not None and (last or (not stop and self._due(self.engine.val_every))):
             found = self.validation.run(self.module, self.ema, self.step)
@@ -218,12 +216,14 @@ class Conductor(Callback):
 
     # --- logs
 
-    def _training_row(self, trainer: Trainer) -> dict[str, float]:
+    def _training_row(self) -> dict[str, float]:
         window = self.module.window.state_dict()
         self.module.window.clear()
         totals = self.agreement.total([number for pair in window.values() for number in pair])
         row = {f"train/{n}": s / max(c, 1) for n, s, c in zip(window, totals[::2], totals[1::2], strict=True)}
-        row["train/lr"] = self._last_rate(trainer)
+        # Of the step just done: the schedule already stands at the next.
+        done = optim.factor(self.step - 1, self.engine.max_steps, self.engine.schedule)
+        row["train/lr"] = self.engine.optimizer.lr * done
         row["train/skipped"] = float(self.guard.skips)
         if self.spikes is not None:
             row["train/spikes"] = float(self.spikes.spikes)
@@ -236,11 +236,6 @@ class Conductor(Callback):
             row["perf/mfu"] = self._flops / self.agreement.world / row["perf/step_s"] / peak
         return row
 
-    def _last_rate(self, trainer: Trainer) -> float:
-        """Peak-group learning rate of the step just done (the schedule already stands at the next)."""
-        done = optim.factor(self.step - 1, self.engine.max_steps, self.engine.schedule)
-        return self.engine.optimizer.lr * done
-
     def _log(self, row: dict[str, float]) -> None:
         if self.samples is not None:
             self.samples.flush()
@@ -249,14 +244,13 @@ class Conductor(Callback):
             self.reporter.row(self.step, row)
 
     def _improves(self, found: dict[str, float]) -> bool:
-        best = self.engine.best
-        if best is None or best.metric not in found:
+        watched = self.engine.best
+        if watched is None or watched.metric not in found:
             return False
-        value = found[best.metric]
-        if self.best is None or (value < self.best if best.mode == "min" else value > self.best):
-            self.best = value
-            return True
-        return False
+        value = found[watched.metric]
+        better = self.best is None or (value < self.best if watched.mode == "min" else value > self.best)
+        self.best = value if better else self.best
+        return better
 
     # --- checkpoints
 
@@ -291,8 +285,7 @@ class Conductor(Callback):
     def close(self, exit_code: int) -> None:
         """End the watch and the loaders, and leave disk, terminal and tracker in order."""
         self.watchdog.close()
-        if hasattr(self, "profiling"):
-            self.profiling.close()
+        self.profiling.close()
         if self._io is not None:
             try:
                 self._io.wait()
@@ -304,6 +297,7 @@ class Conductor(Callback):
         if self.samples is not None:
             self.samples.flush()
         if self.tracker is not None:
-            if self.recipe.tracking.artifacts and self.folder.store.path(self.saved_step).is_dir():
-                self.tracker.checkpoint(self.saved_step, self.folder.store.path(self.saved_step))
+            saved = self.folder.store.path(self.saved_step)
+            if self.recipe.tracking.artifacts and saved.is_dir():
+                self.tracker.checkpoint(self.saved_step, saved)
             self.tracker.close(exit_code)

@@ -12,11 +12,9 @@ to find a folder: what counts is that its manifest verifies.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
-import pickle
 import re
 import shutil
 import time
@@ -31,6 +29,7 @@ from torch import Tensor
 
 import mien
 from mien.engine import pieces
+from mien.engine.checkpoint_files import collect, load_state, stated, verify
 from mien.engine.holdings import MOMENTS
 from mien.engine.pieces import PART, PartFiles
 from mien.engine.rundir import write_atomic
@@ -41,8 +40,6 @@ STEP = re.compile(r"step-(\d{8,})")
 """Names of checkpoint folders."""
 Part = tuple[dict[str, Tensor], dict[str, list[Any]]]
 """What a rank writes: the tensors and places that `pieces.flattened` gives."""
-PATIENCE_S = 900.0
-"""Seconds that the first rank waits for the parts of the others."""
 _SLACK = 1 << 20
 
 
@@ -150,8 +147,8 @@ class CheckpointStore:
         files = manifest.get("files")
         if not isinstance(files, dict) or "state.pt" not in files:
             raise RunError("manifest names no files", where=folder, fix=fix)
-        for name, stated in files.items():
-            _verify(folder / Path(name).name, stated, fix)
+        for name, known in files.items():
+            verify(folder / Path(name).name, known, fix)
         return Checkpoint(folder, step, manifest)
 
     def best_step(self) -> int | None:
@@ -186,12 +183,12 @@ class CheckpointStore:
             manifest = {
                 "step": step,
                 "bytes": 0,
-                "files": {"state.pt": _stated(aside / "state.pt")} | collect(aside, world),
+                "files": {"state.pt": stated(aside / "state.pt")} | collect(aside, world),
                 "mien": mien.__version__,
                 "time": time.time(),
                 **facts,
             }
-            manifest["bytes"] = sum(stated["bytes"] for stated in manifest["files"].values())
+            manifest["bytes"] = sum(one["bytes"] for one in manifest["files"].values())
             write_atomic(aside / "manifest.json", json.dumps(manifest, indent=1) + "\n")
             _sync_folder(aside)
             shutil.rmtree(final, ignore_errors=True)
@@ -220,7 +217,7 @@ class CheckpointStore:
             pieces.write(file, tensors, places)
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
-            write_atomic(file.with_suffix(".json"), json.dumps(_stated(file)))
+            write_atomic(file.with_suffix(".json"), json.dumps(stated(file)))
         except (OSError, SafetensorError) as error:
             raise _unwritten(self.path(step), error) from error
 
@@ -258,68 +255,6 @@ class CheckpointStore:
                 where=self.root,
                 fix="free space or set run.root elsewhere, then --resume",
             )
-
-
-def collect(aside: Path, world: int) -> dict[str, dict[str, Any]]:
-    """Bytes and sha256 of each rank's part, once all are written; their notes are removed.
-
-    Raises:
-        RunError: if one does not come within `PATIENCE_S`.
-    """
-    deadline = time.monotonic() + PATIENCE_S
-    found: dict[str, dict[str, Any]] = {}
-    for rank in range(world):
-        file = aside / PART.format(rank=rank, world=world)
-        note = file.with_suffix(".json")
-        while not note.is_file():
-            if time.monotonic() > deadline:
-                what = f"rank {rank} did not write its part of the checkpoint in {PATIENCE_S:.0f} s"
-                raise RunError(what, where=aside, fix="see what it said, then --resume")
-            time.sleep(0.02)
-        found[file.name] = json.loads(note.read_text(encoding="utf-8"))
-        note.unlink()
-    return found
-
-
-def load_state(folder: Path) -> dict[str, Any]:
-    """What lies in a checkpoint's folder: its state, and its `PartFiles` under `parts`.
-
-    Nothing but tensors and plain types is unpickled.
-
-    Raises:
-        RunError: if a file holds anything else, or cannot be read.
-    """
-    try:
-        state = torch.load(folder / "state.pt", map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise RunError(
-            f"checkpoint cannot be read: {reason}", where=folder, fix="choose another one"
-        ) from error
-    if not isinstance(state, dict) or "mien" not in state:
-        raise RunError("not a checkpoint of mien", where=folder, fix="choose another one")
-    return state | {"parts": PartFiles(folder.glob("part-*.safetensors"))}
-
-
-def _verify(file: Path, stated: Any, fix: str) -> None:
-    try:
-        size = file.stat().st_size
-    except OSError as error:
-        raise RunError(f"checkpoint is incomplete: {error}", where=file.parent, fix=fix) from error
-    if not isinstance(stated, dict) or size != stated.get("bytes"):
-        expected = stated.get("bytes") if isinstance(stated, dict) else stated
-        raise RunError(f"{file.name} has {size} bytes, not {expected}", where=file.parent, fix=fix)
-    if _digest(file) != stated.get("sha256"):
-        raise RunError(f"{file.name} does not match its sha256", where=file.parent, fix=fix)
-
-
-def _stated(file: Path) -> dict[str, Any]:
-    return {"bytes": file.stat().st_size, "sha256": _digest(file)}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unwritten(final: Path, error: Exception) -> RunError:

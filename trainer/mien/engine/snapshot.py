@@ -9,7 +9,8 @@ from typing import Any
 
 from mien.engine import rng
 from mien.engine.agree import Agreement
-from mien.engine.checkpoint import CheckpointStore, load_state
+from mien.engine.checkpoint import CheckpointStore
+from mien.engine.checkpoint_files import load_state
 from mien.engine.ema import Ema
 from mien.engine.guard import Guard
 from mien.engine.holdings import Holdings, tied

@@ -10,7 +10,8 @@ from typing import Any
 from lightning.fabric.plugins import CheckpointIO
 
 from mien.engine.background import BackgroundWriter
-from mien.engine.checkpoint import STEP, CheckpointStore, Part, load_state
+from mien.engine.checkpoint import STEP, CheckpointStore, Part
+from mien.engine.checkpoint_files import load_state
 from mien.engine.pieces import Piece, flattened
 
 
