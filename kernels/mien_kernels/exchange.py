@@ -23,6 +23,11 @@ class _Gather(torch.autograd.Function):
         return _sum_scatter(exact, ctx.group).to(gradient.dtype), None
 
 
+# Newer torch warns at every process about the names that torch 2.9 has.
+_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+_reduce_scatter = getattr(dist, "reduce_scatter_single", None) or dist.reduce_scatter_tensor
+
+
 def gather(rows: Tensor, group: dist.ProcessGroup) -> Tensor:
     """Stack the rows of all ranks, [B, ...] -> [W * B, ...] in rank order, differentiably.
 
@@ -38,7 +43,7 @@ def gather_rows(rows: Tensor, group: dist.ProcessGroup) -> Tensor:
     rows = rows.detach().contiguous()
     wire = rows.view(torch.uint8) if rows.dtype == torch.bool else rows
     result = wire.new_empty(dist.get_world_size(group) * wire.shape[0], *wire.shape[1:])
-    dist.all_gather_into_tensor(result, wire, group=group)
+    _all_gather(result, wire, group=group)
     return result.view(rows.dtype)
 
 
@@ -56,5 +61,5 @@ def _sum_scatter(rows: Tensor, group: dist.ProcessGroup) -> Tensor:
         dist.all_reduce(total, group=group)
         return total[own_rows(count, group)].clone()
     result = rows.new_empty(count, *rows.shape[1:])
-    dist.reduce_scatter_tensor(result, rows.contiguous(), group=group)
+    _reduce_scatter(result, rows.contiguous(), group=group)
     return result

@@ -197,3 +197,22 @@ def test_a_wandb_server_that_refuses_leaves_the_run_offline(
         sink.log(10, {"train/loss": 1.0})
         sink.close(0)
     assert [row["train/loss"] for row in tracked_rows(run.path)] == [1.0]
+
+
+def test_a_helper_of_wandb_that_dies_is_a_fault_and_not_a_trace(
+    sets: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its errors are private classes without a base of W&B's own."""
+    from wandb.sdk.lib.service.service_token import WandbServiceConnectionError
+
+    def dead(*arguments: object) -> None:
+        raise WandbServiceConnectionError("no socket")
+
+    monkeypatch.setattr(wandb_sink, "_init", dead)
+    recipe = recipes.load("emocapclip/tiny", overrides(sets, tmp_path, "tracking.wandb=offline"))
+    (sink,) = open_sinks(RunFolder.create(recipe), recipe, 0)
+    for step in range(3):
+        sink.log(step, {"train/loss": 1.0})
+    sink.close(0)
+    assert caplog.text.count("W&B cannot take rows") == 1
+    assert "no socket" in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -54,6 +55,9 @@ class Profiling:
         sampling = self._world > 1 and step - self._start == _SAMPLED and not self._rank
         if self._tracing or sampling:
             kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+            os.environ.setdefault(
+                "KINETO_LOG_LEVEL", "99"
+            )  # it prints of its own, and an error without a GPU
             self._profiler = profile(activities=kinds, record_shapes=self._tracing)
             self._profiler.__enter__()
 

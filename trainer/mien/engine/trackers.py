@@ -126,7 +126,8 @@ def open_sinks(
     sinks: list[Sink] = []
     chosen = mode(recipe.tracking.wandb)
     if chosen != "off":
-        sinks.append(Patient("W&B", lambda: WandB(chosen, folder, recipe, last or {}), WandB.faults()))
+        # When its helper process dies, W&B raises private classes that have no other base.
+        sinks.append(Patient("W&B", lambda: WandB(chosen, folder, recipe, last or {}), (Exception,)))
     if recipe.tracking.tensorboard:
         _need("tensorboard", "tensorboard")
         sinks.append(Patient("TensorBoard", lambda: TensorBoard(folder.path, step)))

@@ -54,13 +54,6 @@ class WandB:
         if last:
             self._run.log(dict(last))
 
-    @staticmethod
-    def faults() -> tuple[type[Exception], ...]:
-        """What it raises when the server or the disk fails."""
-        import wandb
-
-        return (wandb.Error, OSError, ValueError)
-
     def log(self, step: int, row: Mapping[str, float]) -> None:
         """Send one row."""
         self._run.log({"step": step, **row})
