@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -32,8 +33,8 @@ class Remote:
         self.url = url
         self.timeout_s = timeout_s
         self.retry = Retry(attempts)
-        self._requests = 0
-        self._bytes = 0
+        # A queue, not two sums: several threads fetch, and each entry is taken once. No lock: we fork.
+        self._taken: deque[int] = deque()
         self._transport: Transport | None = None
         self._pid = -1
 
@@ -99,14 +100,21 @@ class Remote:
         return finish
 
     def _count(self, data: int) -> None:
-        self._requests += 1
-        self._bytes += data
+        self._taken.append(data)
 
     def flush(self) -> None:
         """Hand over what was counted; `start` leaves it to the caller to do so once for many ranges."""
-        if self.counters is not None and self._requests:
-            self.counters.add(requests=self._requests, bytes=self._bytes)
-            self._requests = self._bytes = 0
+        if self.counters is None:
+            return
+        requests = total = 0
+        while True:
+            try:
+                total += self._taken.popleft()
+            except IndexError:
+                break
+            requests += 1
+        if requests:
+            self.counters.add(requests=requests, bytes=total)
 
     def _connected(self) -> Transport:
         if self._transport is None or self._pid != os.getpid():
