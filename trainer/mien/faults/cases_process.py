@@ -63,7 +63,7 @@ def term_in_write(lab: Lab, root: Path, chance: random.Random) -> Outcome:
     session.send(signal.SIGTERM)
     code = session.wait()
     if code != 128 + signal.SIGTERM:
-        return Outcome(False, f"code {code}")
+        return Outcome(False, f"code {code}: {session.said()[-200:]}")
     return lab.same(lab.finish(root), said=", code 143")
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 
 PATIENCE_S = 120.0
 """Seconds after which a session that neither ends nor gets where it should counts as hanging."""
+_polling = threading.Lock()
+"""To start a process is to ask after all others, and of two threads that ask after one, one gets code 255."""
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     ["mien.engine.training", "mien.systems.emocapclip.module", "mien.faces.captions", "open_clip", "wandb"]
@@ -48,7 +51,8 @@ class Session:
         self.log = log
         arguments = (recipe, list(overrides), str(log), resume, dict(environment or {}), dict(faults or {}))
         self._process = _context.Process(target=_work, args=arguments)
-        self._process.start()
+        with _polling:
+            self._process.start()
 
     @property
     def pid(self) -> int:
@@ -59,7 +63,8 @@ class Session:
     @property
     def alive(self) -> bool:
         """Whether it runs."""
-        return self._process.is_alive()
+        with _polling:
+            return self._process.is_alive()
 
     def send(self, signum: int, *, group: bool = False) -> None:
         """Signal the rank, or all its processes (loaders, the tracker's helper) too."""
@@ -100,11 +105,14 @@ class Session:
         Raises:
             AssertionError: if it does not end; it is killed then.
         """
-        self._process.join(PATIENCE_S)
+        end = time.monotonic() + PATIENCE_S
+        while self.alive:
+            if time.monotonic() > end:
+                self.send(signal.SIGKILL, group=True)
+                raise AssertionError(f"hangs:\n{self.said()}")
+            time.sleep(0.01)
         code = self._process.exitcode
-        if code is None:
-            self.send(signal.SIGKILL, group=True)
-            raise AssertionError(f"hangs:\n{self.said()}")
+        assert code is not None
         return code
 
     def said(self) -> str:
