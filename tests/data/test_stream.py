@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import itertools
 import multiprocessing
+import time
 
 import numpy as np
 import pytest
 import torch
 
+from mien.data import loading
 from mien.data.collate import collate_plain
 from mien.data.order import Order, SampleRandom, Share
 from mien.data.reader import ShardSet
@@ -154,6 +156,33 @@ def test_close_ends_a_pass_that_others_still_hold(shards, kind):
     assert rows(next(iter(stream))) == first
     stream.close()
     stream.close()
+
+
+class Breaking:
+    """A loader whose only worker is `worker`, and that cannot take over its batch."""
+
+    def __init__(self, worker):
+        self._workers = [worker]
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise ConnectionResetError
+
+
+def test_a_worker_killed_while_a_batch_is_handed_over_is_named(monkeypatch):
+    """Its sockets are closed before it has ended, so the loader takes it for alive."""
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.3,))
+    worker.start()
+    with pytest.raises(RuntimeError, match=f"DataLoader worker.*{worker.pid}"):
+        next(loading._drain(Breaking(worker)))
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
+    worker.start()
+    monkeypatch.setattr(loading, "_DEATH_S", 0.05)
+    with pytest.raises(ConnectionResetError):
+        next(loading._drain(Breaking(worker)))
+    worker.kill()
 
 
 def test_an_endless_stream_goes_on(shards):

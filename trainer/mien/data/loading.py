@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import multiprocessing.connection
 import multiprocessing.util
 import os
 import signal
@@ -26,6 +27,7 @@ from mien.data.retry import RemoteError
 from mien.errors import DataError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_DEATH_S = 5.0
 
 Item = dict[str, Any]
 Batch = dict[str, Any]
@@ -160,10 +162,31 @@ class Loop:
 
 def _drain(loader: DataLoader) -> Generator[Loaded, None, None]:
     batches: Any = iter(loader)
-    if workers := getattr(batches, "_workers", ()):
+    workers = list(getattr(batches, "_workers", ()))
+    if workers:
         _workers.update(workers)
         _end_workers_at_exit()
-    yield from batches
+    while True:
+        try:
+            loaded = next(batches)
+        except StopIteration:
+            return
+        except (ConnectionError, EOFError, FileNotFoundError) as error:
+            _tell_of_dead(workers, error)
+            raise
+        yield loaded
+
+
+def _tell_of_dead(workers: list[Any], error: Exception) -> None:
+    """Raise the loader's own error if a worker is dead: it was killed while its batch was being handed over.
+
+    Its sockets close a moment before it counts as ended.
+    """
+    multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=_DEATH_S)
+    dead = [worker for worker in workers if not worker.is_alive()]
+    if dead:
+        ends = ", ".join(f"pid {worker.pid}: exit code {worker.exitcode}" for worker in dead)
+        raise RuntimeError(f"DataLoader worker ended unexpectedly ({ends})") from error
 
 
 _workers: weakref.WeakSet[Any] = weakref.WeakSet()

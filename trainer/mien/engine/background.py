@@ -58,6 +58,9 @@ class BackgroundWriter:
     def __init__(self) -> None:
         self.copy = HostCopy()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
+        # The thread starts here, not at the first checkpoint: the loader's handler of a dead worker raises
+        # wherever the main thread is, and a thread whose start it interrupts nobody could end.
+        self._thread.submit(int).result()
         self._under_way: Future[None] | None = None
 
     def submit(self, state: Any, write: Callable[[Any], None]) -> None:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mien.faults import cases_process, cases_storage
+from mien.faults import cases_process, cases_storage, cases_store
 from mien.faults.lab import Case, Lab, Outcome
 
-CASES: dict[str, Case] = cases_process.CASES | cases_storage.CASES
+CASES: dict[str, Case] = cases_process.CASES | cases_storage.CASES | cases_store.CASES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +83,8 @@ def table(found: dict[str, list[Outcome]]) -> str:
     lines = ["| fault | tries | as stated | outcome |", "|---|---:|---:|---|"]
     for name, outcomes in found.items():
         seen = Counter(outcome.said for outcome in outcomes)
-        said = "; ".join(f"{count} x {text}" if len(seen) > 1 else text for text, count in seen.items())
+        texts = ((count, " ".join(text.split())) for text, count in seen.items())
+        said = "; ".join(f"{count} x {text}" if len(seen) > 1 else text for count, text in texts)
         lines.append(f"| {name} | {len(outcomes)} | {sum(o.good for o in outcomes)} | {said} |")
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mien.data.bench_servers import Server, upload
 from mien.engine.rundir import RunFolder
 from mien.faults.compare import differences, last_step, only_run, samples, state
 from mien.faults.sessions import Session, rank_environments
@@ -57,6 +58,15 @@ class Lab:
         self._alone: dict[tuple[int, tuple[str, ...]], RunFolder] = {}
         self._making = threading.Lock()
         self._firsts: dict[str, Any] = {}
+        self._store: Server | None = None
+
+    def store(self) -> str:
+        """Address of an object store with the training set as `s3://faults/set`; ends with the process."""
+        with self._making:
+            if self._store is None:
+                self._store = Server("s3")
+                upload(self.train, "faults", self._store.url)
+            return self._store.url
 
     def keys(self, root: Path, *more: str) -> list[str]:
         """Overrides of a run under `root`; later keys win."""
