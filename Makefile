@@ -13,7 +13,7 @@ TRAIN_IMAGES ?= 6000
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-faults bench-remote bench-plan reproduce-ablation reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-remote bench-plan reproduce-ablation reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -55,13 +55,16 @@ check: setup  ## Style, types, shell scripts
 test: setup  ## The test suite, on a CPU
 	$(BIN)/python -m pytest
 
-bench: bench-step bench-stream bench-remote bench-faces bench-kernels bench-checkpoint bench-plan  ## Every benchmark, one after another
+bench: bench-step bench-stream bench-remote bench-faces bench-kernels bench-checkpoint bench-startup bench-plan  ## Every benchmark, one after another
 
 bench-step: data  ## A training step against a bare loop and against open_clip's loss
 	$(BIN)/python -m mien.engine.bench
 
 bench-checkpoint: setup  ## How long a checkpoint of 300 M parameters holds up the loop
 	$(BIN)/python -m mien.engine.bench_checkpoint
+
+bench-startup: data  ## From `mien train` to the first step, and from --resume to the next, by part
+	$(BIN)/python -m mien.engine.bench_startup --data $(DATA)
 
 bench-faults: setup  ## Kill, tear and flood training sessions, each fault 20 times: how every try ended
 	$(BIN)/python -m mien.faults --times 20

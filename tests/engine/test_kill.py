@@ -12,6 +12,8 @@ from mien.faults.lab import Lab
 from .processes import Session
 from .runs import EVERY, STEPS, differences, last_step, learned, only_run, overrides, samples, state
 
+PARTS = ["imports", "sets", "run", "model", "trackers", "strategy", "restore", "batch", "step"]
+
 
 def test_a_run_killed_five_times_ends_bitwise_equal(
     sets: dict[str, Path], undisturbed: RunFolder, tmp_path: Path
@@ -35,6 +37,12 @@ def test_a_run_killed_five_times_ends_bitwise_equal(
     assert learned(run) == learned(undisturbed)
     assert samples(run) == samples(undisturbed)
     assert len(run.info["sessions"]) == 6
+    parts = run.info["sessions"][-1]["startup"]
+    assert list(parts) == PARTS
+    assert all(seconds >= 0 for seconds in parts.values())
+    assert (
+        0.2 < sum(parts.values()) < run.info["sessions"][-1]["end"] - run.info["sessions"][-1]["start"] + 60
+    )
     tracked = [folder.name for folder in run.path.glob("wandb/offline-run-*")]
     assert tracked
     assert all(run.info["wandb_id"] in name for name in tracked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from mien.data.bench_servers import CREDENTIALS, Server, upload
 from mien.engine.rundir import RunFolder
+from mien.faults import cases_store
+from mien.faults.lab import Lab
 from mien.faults.sets import write_set
 
 from .processes import Session
@@ -42,6 +45,17 @@ def test_a_run_on_a_server_ends_as_one_on_files(
     tars = sum(path.stat().st_size for path in sets["train"].glob("*.tar"))
     index = (sets["train"] / "index.json").stat().st_size
     assert tars + 2 * index <= read <= tars + 2 * (index + 10)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.mark.parametrize("fault", cases_store.CASES)
+def test_an_object_store_that_misbehaves_changes_nothing(fault: str, lab: Lab, tmp_path: Path) -> None:
+    outcome = cases_store.CASES[fault](lab, tmp_path / "runs", random.Random(0))
+    assert outcome.good, outcome.said
 
 
 def test_a_server_that_is_gone_ends_the_run_with_one_line(sets: dict[str, Path], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from mien.errors import RunError
 from mien.faces.synth import make_emocap
 from mien.reproduce import __main__ as command
-from mien.reproduce import ablation, wild
+from mien.reproduce import ablation, layouts, wild
 from mien.reproduce.curves import BACKENDS, RANKS, Way, compare
 from mien.reproduce.jobs import Job, run_all
 
@@ -23,6 +23,8 @@ SMALL = (
     "model.tiny.text_layers=1", "engine.global_batch=16", "engine.schedule.warmup=1", "data.workers=0",
     "tracking.wandb=off",
 )  # fmt: skip
+
+MOVES = ("ddp x 1", "fsdp2 x 2")
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,16 @@ def test_ways_train_the_same_samples_and_differ_by_rounding(
         assert 0 < float(weights) < 1e-8
 
 
+def test_checkpoints_move_between_layouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layouts, "LAYOUTS", [one for one in layouts.LAYOUTS if one.name in MOVES])
+    table = layouts.moved(tmp_path, steps=6)
+    assert (tmp_path / "moved.md").read_text() == table
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert rows[0][1:] == [row[0] for row in rows[2:]] == list(MOVES)
+    values = [float(cell) for row in rows[2:] for cell in row[1:]]
+    assert values[0] == 0 < max(values) < 1e-5
+
+
 def test_wild_compares_both_starts_with_the_baselines(data: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     write_photos(photos)
@@ -119,7 +131,7 @@ def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
     assert "max_steps" in (tmp_path / "bad" / "train.log").read_text()
 
 
-@pytest.mark.parametrize("name", ["ablation", "wild", "ranks", "backends"])
+@pytest.mark.parametrize("name", ["ablation", "wild", "ranks", "layouts", "backends"])
 def test_help_has_an_example(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -162,6 +162,13 @@ class RunFolder:
             sessions = [*self.info["sessions"], {"start": time.time(), **who, **job}]
             self.update(sessions=sessions, state="running", code_version=code_version())
 
+    def note(self, **facts: Any) -> None:
+        """Add facts to the session under way."""
+        with _editing:
+            sessions = self.info["sessions"]
+            sessions[-1] |= facts
+            self.update(sessions=sessions)
+
     def end_session(self, state: str) -> None:
         """Note that the process leaves the run, and in which state: `finished`, `stopped` or `failed`."""
         with _editing:

@@ -27,6 +27,7 @@ from mien.engine.meters import TimedStream
 from mien.engine.portable import Portable
 from mien.engine.rundir import RunFolder
 from mien.engine.signals import Stopped, StopSignals, leave
+from mien.engine.startup import StartUp
 from mien.engine.trainer import Shape
 from mien.engine.validation import Validation
 from mien.errors import MienError, RunError
@@ -66,14 +67,17 @@ def train(recipe: Recipe, *, resume: bool = False, callbacks: Iterable[Callback]
     """
     if recipe.data.train is None:
         raise RunError("nothing to train on", where="data.train", fix="set data.train.shards")
+    began = StartUp()
+    began.mark("imports")
     shape = trainer.resolve(recipe.engine)
     shards = sets.open_train(recipe.data, shape.nodes)
     held_out = sets.open_val(recipe.data, shape.nodes)
+    began.mark("sets")
     signals = StopSignals(recipe.engine.signals, recipe.engine.grace_s)
     signals.install()
     try:
         loop = trainer.make(recipe.engine, shape)
-        session = _Session(recipe, resume, shape, loop, shards, held_out, signals, callbacks)
+        session = _Session(recipe, resume, shape, loop, shards, held_out, signals, began, callbacks)
         # Lightning starts the other local processes inside `launch`; from there on every rank is here.
         launcher = loop.strategy.launcher
         return session.run() if launcher is None else launcher.launch(session.run, trainer=loop)
@@ -99,6 +103,7 @@ class _Session:
         shards: ShardSet | MixedSet,
         held_out: ShardSet | None,
         signals: StopSignals,
+        began: StartUp,
         callbacks: Iterable[Callback],
     ) -> None:
         self.recipe = recipe
@@ -108,6 +113,7 @@ class _Session:
         self.shards = shards
         self.held_out = held_out
         self.signals = signals
+        self.began = began
         self.callbacks = callbacks
 
     def run(self) -> Path:
@@ -121,6 +127,8 @@ class _Session:
     def _run(self) -> Path:
         start = self._start()
         self.folder = RunFolder(Path(start.folder))
+        self.began.report_to(self.folder if self.agreement.rank == 0 else None)
+        self.began.mark("run")
         if start.step >= self.recipe.engine.max_steps:
             log.info("nothing left to do: %s has %d steps", start.folder, start.step)
             return self.folder.path
@@ -182,6 +190,7 @@ class _Session:
             if self.recipe.engine.compile:
                 compile_blocks(module)
             self.loop.strategy.prepare(module)
+            self.began.mark("model")
             conductor = Conductor(
                 self.recipe,
                 self.folder,
@@ -191,7 +200,8 @@ class _Session:
                 self._validation(),
                 start.step,
             )
-            self.loop.callbacks += [conductor, *self.callbacks]  # type: ignore[attr-defined]
+            self.began.mark("trackers")
+            self.loop.callbacks += [conductor, self.began, *self.callbacks]  # type: ignore[attr-defined]
             self.loop.fit(module, train_dataloaders=conductor.stream, ckpt_path=start.checkpoint)
             state = "stopped" if conductor.stopped_by else "finished"
         finally:

@@ -84,18 +84,14 @@ def ranks(
 def layouts(
     data: Annotated[Path, typer.Option(help="Folder with the set train, as `make data` makes.")],
     out: Annotated[Path, typer.Option(help="Runs and the tables.")] = Path("checkpoints/reproduce/layouts"),
-    steps: Annotated[int, typer.Option(help="Steps of each run of the first table.")] = 50,
-    moved_steps: Annotated[
-        int, typer.Option(help="Steps of each run of the second, half in each layout.")
-    ] = 20,
+    steps: Annotated[int, typer.Option(help="Steps of each run.")] = 50,
     override: Override = None,
 ) -> None:
     """Every strategy against one process; then checkpoints moved between layouts, all pairs of nine."""
     from mien.reproduce.layouts import moved, parity
 
-    overrides = tuple(override or ())
-    print(parity(data, out / "parity", steps=steps, overrides=overrides))
-    print(moved(data, out / "moved", steps=moved_steps, overrides=overrides))
+    print(moved(out, steps=steps))
+    print(parity(data, out / "parity", steps=steps, overrides=tuple(override or ())))
 
 
 @app.command(epilog="Example: python -m mien.reproduce backends --data data/emocap")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
+from rich.progress import track
+
+from mien.engine.rundir import RunFolder
 from mien.engine.tracking import read_metrics
+from mien.faults.lab import Lab
 from mien.reproduce.curves import Way, compare
-from mien.reproduce.jobs import Job, run_all
 
 _ZERO = "engine.strategy=deepspeed"
 STRATEGIES = (
@@ -20,20 +25,30 @@ STRATEGIES = (
     Way("zero3", ("engine.devices=2", _ZERO, "engine.zero.stage=3")),
 )
 """Two processes under each strategy, beside one."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A strategy on so many processes."""
+
+    name: str
+    world: int
+    keys: tuple[str, ...]
+
+
 LAYOUTS = tuple(
-    Way(f"{name} x {world}", (f"engine.devices={world}", *keys))
+    Layout(f"{name} x {world}", world, keys)
     for name, keys in (("ddp", ()), ("fsdp2", ("engine.strategy=fsdp2",)), ("zero2", (_ZERO,)))
     for world in (1, 2, 4)
 )
 """Those between which checkpoints move."""
-CASES = {
-    "rate 1e-4, float32": ("engine.optimizer.lr=1e-4",),
-    "rate 1e-5, float32": ("engine.optimizer.lr=1e-5",),
-    "rate 1e-4, no mining, float32": ("engine.optimizer.lr=1e-4", "objective.mining.rule=null"),
-    "recipe, float32": (),
-}
-"""Rates at which rounding grows slowly, with and without the thresholds of mining; and the recipe itself."""
-_CONSTANT = ("engine.schedule.kind=constant", "engine.schedule.warmup=1", "engine.optimizer.lr=1e-5")
+CASES = {"rate 1e-5, float32": ("engine.optimizer.lr=1e-5",), "recipe, float32": ()}
+"""A rate at which rounding grows slowly, and the recipe itself."""
+_QUIET = (
+    "engine.optimizer.lr=5e-5", "engine.schedule.kind=constant", "engine.schedule.warmup=1", "data.val=null",
+    "engine.val_every=null", "engine.checkpoint_every=1000000",
+)  # fmt: skip
+"""The same rate for a run of any length, and one at which rounding does not grow in small towers."""
 
 
 def parity(data: Path, out: Path, *, steps: int, overrides: tuple[str, ...] = ()) -> str:
@@ -41,54 +56,52 @@ def parity(data: Path, out: Path, *, steps: int, overrides: tuple[str, ...] = ()
     return compare(data, out, STRATEGIES, steps=steps, cases=CASES, overrides=overrides)
 
 
-def moved(data: Path, out: Path, *, steps: int, overrides: tuple[str, ...] = ()) -> str:
+def moved(out: Path, *, steps: int) -> str:
     """Train half of the steps in each layout and the other half in each; write and return `moved.md`.
 
+    The towers and the set are small ones that are made for it, in a temporary folder: 90 runs in minutes.
+
     Args:
-        data: folder with the set `train`.
-        out: folder for runs and the table; empty, or what an interrupted call left.
-        steps: steps of a whole run.
-        overrides: further `key=value` of every run.
+        out: folder for the table.
+        steps: steps of a whole run, even.
 
     Returns:
         A row for each layout that wrote the checkpoint, a column for each that took it up: the largest
         relative difference of the losses to one process that was never interrupted.
-
-    Raises:
-        MienError: if the set cannot be used or a run fails.
     """
-    always = (
-        f"data.train.shards={data / 'train'}", "data.val=null", "engine.val_every=null", "engine.log_every=1",
-        "engine.checkpoint_every=1000000", "tracking.wandb=off", *_CONSTANT, *overrides,
-    )  # fmt: skip
-
-    def job(root: Path, way: Way, length: int) -> Job:
-        return Job("emocapclip/tiny", (*always, *way.overrides, f"engine.max_steps={length}"), root)
-
-    alone = run_all([job(out / "alone", LAYOUTS[0], steps)], parallel=1, threads=1, what="one process")[0]
-    begun = [job(out / f"from-{_file(way)}", way, steps // 2) for way in LAYOUTS]
-    run_all(begun, parallel=1, threads=1, what="first halves")
-    rows = []
-    for first, start in zip(LAYOUTS, begun, strict=True):
-        jobs = [job(out / f"{start.root.name}-to-{_file(way)}", way, steps) for way in LAYOUTS]
-        for going in jobs:
-            if not going.root.is_dir():
-                shutil.copytree(start.root, going.root)
-        folders = run_all(jobs, parallel=1, threads=1, what=f"from {first.name}")
-        rows.append([_apart(alone, folder) for folder in folders])
-    heads = [way.name for way in LAYOUTS]
-    lines = [f"| from \\ to | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for head, row in zip(heads, rows, strict=True):
-        lines.append(f"| {head} | {' | '.join(f'{value:.1e}' for value in row)} |")
-    table = "\n".join(lines) + "\n"
+    with tempfile.TemporaryDirectory(prefix="mien-layouts-") as folder:
+        lab = Lab(Path(folder))
+        whole, half = (f"engine.max_steps={steps}", f"engine.max_steps={steps // 2}")
+        alone = _losses(lab.finish(lab.root / "alone", *_QUIET, whole))
+        rows: list[list[float]] = []
+        for first in track(LAYOUTS, "moved from each layout to each"):
+            begun = lab.root / "begun"
+            lab.finish(begun, *_QUIET, *first.keys, half, world=first.world)
+            rows.append([])
+            for then in LAYOUTS:
+                going = lab.root / "going"
+                shutil.copytree(begun, going)
+                run = lab.finish(going, *_QUIET, *then.keys, whole, world=then.world)
+                rows[-1].append(_apart(alone, _losses(run)))
+                shutil.rmtree(going)
+            shutil.rmtree(begun)
+    table = _table(rows)
+    out.mkdir(parents=True, exist_ok=True)
     (out / "moved.md").write_text(table, encoding="utf-8")
     return table
 
 
-def _file(way: Way) -> str:
-    return way.name.replace(" ", "")
+def _table(rows: list[list[float]]) -> str:
+    heads = [layout.name for layout in LAYOUTS]
+    lines = [f"| from \\ to | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
+    for head, row in zip(heads, rows, strict=True):
+        lines.append(f"| {head} | {' | '.join(f'{value:.1e}' for value in row)} |")
+    return "\n".join(lines) + "\n"
 
 
-def _apart(one: Path, other: Path) -> float:
-    a, b = ([row["train/loss"] for row in read_metrics(run / "metrics.csv")] for run in (one, other))
-    return max(abs(x - y) / abs(x) for x, y in zip(a, b, strict=True))
+def _losses(run: RunFolder) -> list[float]:
+    return [row["train/loss"] for row in read_metrics(run.path / "metrics.csv")]
+
+
+def _apart(one: list[float], other: list[float]) -> float:
+    return max(abs(a - b) / abs(a) for a, b in zip(one, other, strict=True))
