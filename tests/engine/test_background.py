@@ -10,6 +10,7 @@ import torch
 
 from mien.engine.background import BackgroundWriter, HostCopy
 from mien.engine.checkpoint import CheckpointStore
+from mien.engine.holdings import Replicated
 from mien.engine.pieces import Piece
 from mien.engine.store_io import Saving, StoreIO
 from mien.errors import RunError
@@ -43,18 +44,51 @@ def test_a_copy_is_whole_and_apart_and_takes_no_new_memory() -> None:
 def test_the_caller_goes_on_while_a_write_waits_and_the_next_one_waits_for_it() -> None:
     writer, go, seen = BackgroundWriter(), threading.Event(), []
 
-    def write(state: dict) -> None:
+    def write(now: dict, later: dict) -> None:
         assert go.wait(30)
-        seen.append(float(state["w"].sum()))
+        seen.append((float(now["w"].sum()), float(later["w"].sum())))
 
-    weight = torch.ones(2)
-    writer.submit({"w": weight}, write)
+    fleeting, weight = torch.ones(2), torch.ones(2)
+    writer.submit({"w": fleeting}, {"w": weight}, write)
+    fleeting.fill_(3)
+    writer.settle()
     weight.fill_(5)
     assert seen == []
     go.set()
-    writer.submit({"w": weight}, write)
+    writer.submit({"w": fleeting}, {"w": weight}, write)
     writer.wait()
-    assert seen == [2.0, 10.0]
+    assert seen == [(2.0, 2.0), (6.0, 10.0)]
+
+
+def test_settling_waits_for_the_copy() -> None:
+    writer, go, settled = BackgroundWriter(), threading.Event(), threading.Event()
+    writer._later = lambda tree: go.wait(30)  # a copy that takes long
+    writer.submit({}, {}, lambda now, later: None)
+    waiting = threading.Thread(target=lambda: (writer.settle(), settled.set()))
+    waiting.start()
+    assert not settled.wait(0.2)
+    go.set()
+    waiting.join(30)
+    assert settled.is_set()
+    writer.settle()  # nothing to wait for
+    writer.wait()
+
+
+def test_buffers_are_copied_before_the_loop_goes_on(tmp_path: Path) -> None:
+    """A forward pass may change them; weights wait for the optimiser."""
+    io, store = StoreIO(background=True), CheckpointStore(tmp_path)
+    model = torch.nn.BatchNorm1d(4)
+    holdings = Replicated(model, torch.optim.AdamW(model.parameters()))
+    io.save_checkpoint(STATE, store.path(1), Saving({}, 2, pieces=holdings.pieces()))
+    model(torch.randn(8, 4))
+    io.settle()
+    with torch.no_grad():
+        model.weight.fill_(7)
+    io.wait()
+    found = store.verify(1).load()["state_dict"]
+    assert found["running_mean"].eq(0).all()
+    assert found["num_batches_tracked"] == 0
+    assert found["weight"].eq(1).all()
 
 
 def test_an_error_reaches_the_loop(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
-"""Checkpoints written beside the loop, which waits for a copy in host memory only.
+"""Checkpoints written beside the loop, which waits for almost nothing.
 
-The copy goes to buffers that are kept from checkpoint to checkpoint (page-locked where the state is on a
-GPU), so no memory is faulted in anew. A thread writes: serialising tensors, hashing and syncing all leave the
-interpreter to the loop.
+Weights, moments and averages change in the optimiser's step only. So a thread copies them to host memory
+while the loop computes its next forward and backward pass, and the loop waits for the copy at its next
+optimiser step, if it is not done by then (the idea of CheckFreq, Mohan et al., FAST 2021). What changes
+earlier is copied at once. Then the thread serialises, hashes and syncs. Copies go to buffers that are kept
+from checkpoint to checkpoint (page-locked where the state is on a GPU), so no memory is faulted in anew.
 """
 
 from __future__ import annotations
@@ -28,8 +30,8 @@ class HostCopy:
         copied = self._copy(tree, ())
         for place in self._buffers.keys() - self._used:
             del self._buffers[place]
-        if torch.cuda.is_available() and torch.cuda.is_initialized():
-            torch.cuda.synchronize()  # copies from the GPU are only queued
+        if _on_gpu():
+            torch.cuda.current_stream().synchronize()  # copies from the GPU are only queued
         return copied
 
     def _copy(self, tree: Any, place: tuple[str | int, ...]) -> Any:
@@ -56,21 +58,47 @@ class BackgroundWriter:
     """
 
     def __init__(self) -> None:
-        self.copy = HostCopy()
+        self._now, self._later = HostCopy(), HostCopy()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint-writer")
         # The thread starts here, not at the first checkpoint: the loader's handler of a dead worker raises
         # wherever the main thread is, and a thread whose start it interrupts nobody could end.
         self._thread.submit(int).result()
+        self._copied: Future[Any] | None = None
         self._under_way: Future[None] | None = None
 
-    def submit(self, state: Any, write: Callable[[Any], None]) -> None:
-        """Copy the state and call `write` with the copy, later.
+    def submit(self, now: Any, later: Any, write: Callable[[Any, Any], None]) -> None:
+        """Call `write` with copies of two trees, later.
+
+        Args:
+            now: copied before this returns.
+            later: copied in the thread; must not change until `settle` has returned.
+            write: called in the thread.
 
         Raises:
             RunError: of the write before.
         """
         self.wait()
-        self._under_way = self._thread.submit(write, self.copy(state))
+        taken = self._now(now)
+        if _on_gpu():
+            ready = torch.cuda.current_stream().record_event()
+            copied = self._thread.submit(self._copy_on_gpu, later, ready, torch.cuda.current_device())
+        else:
+            copied = self._thread.submit(self._later, later)
+        self._copied = copied
+        self._under_way = self._thread.submit(lambda: write(taken, copied.result()))
+
+    def _copy_on_gpu(self, tree: Any, ready: torch.cuda.Event, device: int) -> Any:
+        """In the thread, in a stream of its own, after what was queued before `ready`."""
+        stream = torch.cuda.Stream(device)
+        stream.wait_event(ready)
+        with torch.cuda.stream(stream):
+            return self._later(tree)
+
+    def settle(self) -> None:
+        """Until what was submitted may change."""
+        copied, self._copied = self._copied, None
+        if copied is not None:
+            copied.result()
 
     def wait(self) -> None:
         """Until the write under way has ended.
@@ -78,7 +106,7 @@ class BackgroundWriter:
         Raises:
             RunError: if it failed.
         """
-        done, self._under_way = self._under_way, None
+        done, self._under_way, self._copied = self._under_way, None, None
         if done is not None:
             done.result()
 
@@ -95,3 +123,7 @@ class BackgroundWriter:
         """
         if not self.busy:
             self.wait()
+
+
+def _on_gpu() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_initialized()

@@ -2,18 +2,22 @@
 
 A loop multiplies matrices on one thread; after some steps it saves the state of a model under AdamW with an
 average of the weights. Compared are plain `torch.save`, saving that the loop waits for (atomic, synced,
-hashed, verified) and saving beside the loop. Blocked is the time from the call to its return; slowed is what
-the steps after it take more than usual until the file is on disk.
+hashed, verified) and saving beside the loop. A step multiplies matrices as often as the forward and backward
+pass of so many tokens would (6 FLOPs a parameter and token), and then the optimiser would step. Blocked is
+the time from the call to its return, and what the next optimiser step has to wait; slowed is what the steps
+take more than usual until the file is on disk.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,6 +29,8 @@ from mien.engine.checkpoint import CheckpointStore
 from mien.engine.holdings import MOMENTS
 from mien.engine.pieces import Piece
 from mien.engine.store_io import Saving, StoreIO
+
+_SIDE = 768
 
 
 def make_state(parameters: int) -> dict[str, Tensor]:
@@ -38,16 +44,24 @@ def make_state(parameters: int) -> dict[str, Tensor]:
     }
 
 
-def step(a: Tensor) -> float:
-    """Seconds of some work of the loop."""
+def step(a: Tensor, products: int) -> float:
+    """Seconds of the passes of a step."""
     began = time.perf_counter()
-    for _ in range(4):
+    for _ in range(products):
         a @ a
     return time.perf_counter() - began
 
 
-Save = Callable[[dict[str, Tensor], int], Callable[[], bool]]
-"""(state, number) -> whether it is done; returns when the loop may go on."""
+@dataclass(frozen=True)
+class Under:
+    """A checkpoint under way: `settle` before the optimiser's step, `done` when it is on disk."""
+
+    settle: Callable[[], None]
+    done: Callable[[], bool]
+
+
+Save = Callable[[dict[str, Tensor], int], Under]
+"""(state, number) -> what is under way; returns when the loop may go on."""
 
 
 def ways(folder: Path) -> dict[str, Save]:
@@ -55,15 +69,15 @@ def ways(folder: Path) -> dict[str, Save]:
     store = CheckpointStore(folder / "store")
     io = {name: StoreIO(background=name == "beside the loop") for name in ("in the loop", "beside the loop")}
 
-    def plain(state: dict[str, Tensor], number: int) -> Callable[[], bool]:
+    def plain(state: dict[str, Tensor], number: int) -> Under:
         torch.save(state, folder / "plain.pt")
-        return lambda: True
+        return Under(lambda: None, lambda: True)
 
     def through(io: StoreIO) -> Save:
-        def save(state: dict[str, Tensor], number: int) -> Callable[[], bool]:
+        def save(state: dict[str, Tensor], number: int) -> Under:
             pieces = {name: Piece.whole(tensor) for name, tensor in state.items()}
             io.save_checkpoint({"mien": {}}, store.path(number), Saving({}, 2, pieces=pieces))
-            return lambda: io.writer is None or not io.writer.busy
+            return Under(io.settle, lambda: io.writer is None or not io.writer.busy)
 
         return save
 
@@ -71,40 +85,51 @@ def ways(folder: Path) -> dict[str, Save]:
 
 
 def measure(
-    save: Save, state: dict[str, Tensor], number: int, work: Tensor, usual: float
+    save: Save, state: dict[str, Tensor], number: int, passes: Callable[[], float], usual: float
 ) -> tuple[float, float, float]:
     """Seconds blocked, seconds that steps took more than usual until it was on disk, and seconds to disk."""
     began = time.perf_counter()
-    done = save(state, number)
+    under = save(state, number)
     blocked, more = time.perf_counter() - began, 0.0
-    while not done():
-        more += step(work) - usual
-    return blocked, max(0.0, more), time.perf_counter() - began
+    while True:
+        more += passes() - usual
+        waits = time.perf_counter()
+        under.settle()
+        blocked += time.perf_counter() - waits
+        if under.done():
+            return blocked, max(0.0, more), time.perf_counter() - began
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m mien.engine.bench_checkpoint", description=__doc__)
     parser.add_argument("--parameters", type=float, default=300e6)
+    parser.add_argument("--tokens", type=int, default=257, help="of a step; 257 are one image in ViT-L/14")
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count; one before makes buffers")
     parser.add_argument("--folder", type=Path, help="where to write; default a folder for temporary files")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    state, work = make_state(int(options.parameters)), torch.randn(768, 768)
+    state, work = make_state(int(options.parameters)), torch.randn(_SIDE, _SIDE)
+    products = math.ceil(6 * options.parameters * options.tokens / (2 * _SIDE**3))
+
+    def passes() -> float:
+        return step(work, products)
+
     size = 16 * options.parameters / 1e9
-    usual = statistics.median(step(work) for _ in range(30))
+    usual = statistics.median(passes() for _ in range(5))
     folder = Path(tempfile.mkdtemp(dir=options.folder))
     try:
         compared = ways(folder)
         found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in compared}
         for number in range(options.rounds + 1):
             for place, (name, save) in enumerate(compared.items()):
-                result = measure(save, state, 10 * number + place + 1, work, usual)
+                result = measure(save, state, 10 * number + place + 1, passes, usual)
                 if number:
                     found[name].append(result)
     finally:
         shutil.rmtree(folder)
-    _print(found, f"{options.parameters / 1e6:.0f} M parameters, {size:.1f} GB, medians of {options.rounds}")
+    title = f"{options.parameters / 1e6:.0f} M parameters, {size:.1f} GB, passes of {usual:.1f} s"
+    _print(found, f"{title}, medians of {options.rounds}")
 
 
 def _print(found: dict[str, list[tuple[float, float, float]]], title: str) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torch.optim import Optimizer
 
 from mien import optim
 from mien.engine import rng
@@ -22,20 +21,17 @@ from mien.engine.profiling import Profiling
 from mien.engine.progress import Reporter
 from mien.engine.rundir import RunFolder
 from mien.engine.samples import SampleLog, write_sheet
+from mien.engine.saver import Saver
 from mien.engine.signals import StopSignals
 from mien.engine.snapshot import Snapshot
 from mien.engine.spikes import SpikeDetector
-from mien.engine.store_io import Saving, StoreIO
 from mien.engine.tracking import Tracker
 from mien.engine.validation import Validation
 from mien.engine.watchdog import Watchdog
-from mien.errors import RunError
 from mien.systems.base import Services, SystemModule
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
-
-log = logging.getLogger("mien.engine")
 
 
 class Conductor(Callback):
@@ -73,10 +69,8 @@ class Conductor(Callback):
         spike = self.engine.spike
         self.spikes = SpikeDetector(spike, folder.path / "spikes.jsonl") if spike is not None else None
         self.step = start
-        self.saved_step = start
+        self.saver = Saver(recipe, folder, agreement.rank, start)
         self.stopped_by = 0
-        self._save_s = 0.0
-        self._io: StoreIO | None = None
         self.best: float | None = None
         self._restored: dict[str, Any] | None = None
         self._flops: float | None = None
@@ -123,8 +117,7 @@ class Conductor(Callback):
             self.best = saved["best"]
             self.snapshot.bring_back(saved, self._parts, seed=self.recipe.seed, step=self.step)
             optim.refresh(trainer.lr_scheduler_configs[0].scheduler)
-        assert isinstance(trainer.strategy.checkpoint_io, StoreIO)
-        self._io = trainer.strategy.checkpoint_io
+        self.saver.attach(trainer, self.snapshot)
         self.watchdog.beat()
         self.speed.mark()
 
@@ -154,6 +147,12 @@ class Conductor(Callback):
         """The backward pass has ended, and with it what of the ranks' exchange it did not hide."""
         self.clock.mark("backward")
 
+    def on_before_optimizer_step(
+        self, trainer: Trainer, module: LightningModule, optimizer: Optimizer
+    ) -> None:
+        """From here on weights change: wait for the copy of those that are being saved."""
+        self.saver.settle()
+
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -173,15 +172,14 @@ class Conductor(Callback):
             self.speed.mark()
 
     def _close_step(self, trainer: Trainer) -> None:
-        assert self._io is not None
         if self.module.spiked and self.engine.spike and self.engine.spike.action == "rollback":
-            self._io.wait()
+            self.saver.wait()
             self.snapshot.roll_back(self.folder.store, self.step, self.engine.checkpoint_every)
         elif self.ema is not None and not self.module.skipped:
             self.ema.update()
         self.speed.step()
         self.watchdog.beat()
-        self._io.check()
+        self.saver.check()
         self.reporter.step(self.step)
         last = self.step >= self.engine.max_steps
         stop = self.module.stop_signal
@@ -197,7 +195,7 @@ class Conductor(Callback):
         if row:
             self._log(row)
         if last or stop or improved or self._due(self.engine.checkpoint_every):
-            self.save(trainer, best=improved, leaving=bool(last or stop))
+            self.save(best=improved, leaving=bool(last or stop))
         if stop and not last:
             self.stopped_by = stop
             trainer.should_stop = True
@@ -228,8 +226,8 @@ class Conductor(Callback):
         if self.spikes is not None:
             row["train/spikes"] = float(self.spikes.spikes)
         row |= self.speed.row() | self.clock.row() | self.profiling.communication
-        if self._save_s:
-            row["perf/save_s"], self._save_s = self._save_s, 0.0
+        if saving := self.saver.seconds():
+            row["perf/save_s"] = saving
         row["perf/goodput"] = self.speed.productive_s / max(self.folder.wall_seconds(), 1e-9)
         peak = peak_flops(self.module.device, self.engine.precision)
         if self._flops and peak and "perf/step_s" in row:
@@ -254,25 +252,12 @@ class Conductor(Callback):
 
     # --- checkpoints
 
-    def save(self, trainer: Trainer, *, best: bool = False, leaving: bool = False) -> None:
+    def save(self, *, best: bool = False, leaving: bool = False) -> None:
         """Save a checkpoint of this step; on all ranks at once. `leaving` waits until it is on disk."""
         if self.samples is not None:
             self.samples.flush()
-        if self.saved_step != self.step:
-            began = time.perf_counter()
-            facts = {"consumed": self.step * self.engine.global_batch, "recipe_hash": self.recipe.hash}
-            snapshot, rank = self.snapshot, self.agreement.rank
-            keep, every = self.engine.keep_last, self.engine.checkpoint_every
-            how = Saving(facts, keep, every, best, snapshot.pieces(), rank, snapshot.writers)
-            trainer.save_checkpoint(
-                self.folder.store.path(self.step), weights_only=False, storage_options=how
-            )
-            self.saved_step = self.step
-            self._save_s += time.perf_counter() - began
-            self.watchdog.beat()
-        if leaving:
-            assert self._io is not None
-            self._io.wait()
+        self.saver.save(self.step, best=best, leaving=leaving)
+        self.watchdog.beat()
         self.speed.mark()
 
     def on_save_checkpoint(
@@ -286,18 +271,14 @@ class Conductor(Callback):
         """End the watch and the loaders, and leave disk, terminal and tracker in order."""
         self.watchdog.close()
         self.profiling.close()
-        if self._io is not None:
-            try:
-                self._io.wait()
-            except RunError as error:  # the run is leaving already, and for a reason of its own
-                log.error("%s", error)
+        self.saver.close()
         self.stream.close()
         self.validation = None
         self.reporter.close()
         if self.samples is not None:
             self.samples.flush()
         if self.tracker is not None:
-            saved = self.folder.store.path(self.saved_step)
+            saved = self.folder.store.path(self.saver.step)
             if self.recipe.tracking.artifacts and saved.is_dir():
-                self.tracker.checkpoint(self.saved_step, saved)
+                self.tracker.checkpoint(self.saver.step, saved)
             self.tracker.close(exit_code)

@@ -47,7 +47,8 @@ class Holdings(ABC):
         """Pieces of all parameters and persistent buffers, by name."""
         found = {name: self.piece(p) for name, p in self.parameters.items()}
         pieces = {name: piece for name, piece in found.items() if piece is not None}
-        return pieces | {name: Piece.whole(buffer) for name, buffer in _buffers(self.module).items()}
+        buffers = _buffers(self.module).items()
+        return pieces | {name: Piece.whole(buffer, fleeting=True) for name, buffer in buffers}
 
     def refresh(self) -> None:  # noqa: B027
         """Bring what computes in line after pieces were written; on all ranks at once.

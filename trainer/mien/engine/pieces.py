@@ -35,17 +35,19 @@ class Piece:
         start: where they begin.
         shape: of the whole tensor.
         shared: whether every rank holds this same piece, so that the first one writes it for all.
+        fleeting: whether a forward pass may change it; everything else changes in the optimiser's step only.
     """
 
     tensor: Tensor
     start: int
     shape: tuple[int, ...]
     shared: bool = False
+    fleeting: bool = False
 
     @classmethod
-    def whole(cls, tensor: Tensor) -> Piece:
+    def whole(cls, tensor: Tensor, *, fleeting: bool = False) -> Piece:
         """A tensor that every rank holds all of."""
-        return cls(tensor, 0, tuple(tensor.shape), shared=True)
+        return cls(tensor, 0, tuple(tensor.shape), shared=True, fleeting=fleeting)
 
     @property
     def numel(self) -> int:

@@ -60,17 +60,18 @@ class StoreIO(CheckpointIO):
         Args:
             checkpoint: the state.
             path: folder as the store names it.
-            storage_options: a `Saving`.
+            storage_options: a `Saving`. Its pieces may change after `settle` only, those that are `fleeting`
+                at once.
         """
         folder = Path(path)
         match = STEP.fullmatch(folder.name)
         assert match is not None, folder
         assert isinstance(storage_options, Saving)
         step, how, store = int(match[1]), storage_options, CheckpointStore(folder.parent)
-        tensors, places = flattened(how.own())
+        own = how.own()
+        tensors, places = flattened(own)
 
-        def write(state: tuple[dict[str, Any], Part]) -> None:
-            rest, part = state
+        def write(rest: dict[str, Any], part: Part) -> None:
             if how.rank:
                 store.write_part(part, step, how.rank, how.world)
                 return
@@ -79,11 +80,23 @@ class StoreIO(CheckpointIO):
                 store.mark_best(step)
             store.prune(how.keep, how.every)
 
-        state = (checkpoint, (tensors, places))
         if self.writer is None:
-            write(state)
-        else:
-            self.writer.submit(state, write)
+            write(checkpoint, (tensors, places))
+            return
+        early = {name: tensor for name, tensor in tensors.items() if own[name].fleeting}
+        late = {name: tensor for name, tensor in tensors.items() if name not in early}
+        self.writer.submit(
+            (checkpoint, early), late, lambda now, rest: write(now[0], (now[1] | rest, places))
+        )
+
+    def settle(self) -> None:
+        """Until what was saved may change, which an optimiser's step does.
+
+        Raises:
+            RunError: if it could not be copied.
+        """
+        if self.writer is not None:
+            self.writer.settle()
 
     def check(self) -> None:
         """Whether all is well so far.

@@ -38,7 +38,8 @@ class Services(NamedTuple):
 class SystemModule(LightningModule, ABC):
     """A system in training. Subclasses build networks in `__init__` and implement `loss` and `param_groups`.
 
-    Parameters have at least one dimension: neither FSDP2 nor ZeRO can cut a scalar.
+    Parameters have at least one dimension: neither FSDP2 nor ZeRO can cut a scalar. They change in the
+    optimiser's step only, for a checkpoint may be copied during the next pass; what else changes is a buffer.
 
     The engine calls `attach` before the first step; without it (in a unit test, say) the module is an
     ordinary LightningModule and `loss` can be called directly.
