@@ -3,7 +3,7 @@
     python -m mien.engine.bench_startup --data data/emocap [--rounds 5] [key=value ...]
 
 Each round starts a run of the tiny recipe in a process of its own, ends it after two steps, and resumes it
-for one. Beside them: what a process takes that only imports the libraries.
+for two more. Beside them: what a process takes that only imports the libraries.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def measure(
         subprocess.run([sys.executable, "-c", _LIBRARIES], check=True)
         libraries.append(time.perf_counter() - began)
         with tempfile.TemporaryDirectory(prefix="mien-startup-") as root:
-            keys = [f"data.train.shards={data / 'train'}", f"data.val.shards={data / 'val'}", *overrides]
-            for steps in (2, 3):
+            sets = [f"data.{name}.shards={data / name}" for name in ("train", "val")]
+            keys = [*sets, "engine.schedule.warmup=1", *overrides]
+            for steps in (2, 4):
                 _train([*keys, f"engine.max_steps={steps}", f"run.root={root}"])
             (run,) = find(Path(root))
             first, second = _sessions(run.path)
