@@ -9,6 +9,8 @@ SEED ?= 0
 # People of the three sets are other people: training, validation, test.
 TRAIN_PEOPLE ?= 300
 TRAIN_IMAGES ?= 6000
+# Tests at the same time: most wait for processes that they have started.
+JOBS ?= 2
 # Steps of each run of the ablation: fifteen runs of 500 took two cores, shared with other work, 107 minutes.
 STEPS ?= 500
 
@@ -53,7 +55,7 @@ check: setup  ## Style, types, shell scripts
 	$(BIN)/shellcheck slurm/*.sh .ci/run .ci/install-system
 
 test: setup  ## The test suite, on a CPU
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 bench: bench-step bench-stream bench-remote bench-faces bench-kernels bench-checkpoint bench-startup bench-plan  ## Every benchmark, one after another
 
