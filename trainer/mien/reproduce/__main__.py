@@ -85,12 +85,15 @@ def layouts(
     data: Annotated[Path, typer.Option(help="Folder with the set train, as `make data` makes.")],
     out: Annotated[Path, typer.Option(help="Runs and the tables.")] = Path("checkpoints/reproduce/layouts"),
     steps: Annotated[int, typer.Option(help="Steps of each run.")] = 50,
+    only_moved: Annotated[bool, typer.Option("--only-moved", help="Only the first table.")] = False,
     override: Override = None,
 ) -> None:
-    """Every strategy against one process; then checkpoints moved between layouts, all pairs of nine."""
+    """Checkpoints moved between layouts, all pairs of nine; then every strategy against one process."""
     from mien.reproduce.layouts import moved, parity
 
-    print(moved(out, steps=steps))
+    print(moved(out, steps=steps), flush=True)
+    if only_moved:
+        return
     print(parity(data, out / "parity", steps=steps, overrides=tuple(override or ())))
 
 
