@@ -48,8 +48,8 @@ _QUIET = (
     "engine.optimizer.lr=5e-5", "engine.schedule.kind=constant", "engine.schedule.warmup=1", "data.val=null",
     "engine.val_every=null", "engine.checkpoint_every=1000000", "objective.mining.rule=null",
 )  # fmt: skip
-"""The same rate for a run of any length, and one at which rounding does not grow in small towers. No mining: a
-pair at its threshold counts or not by the last digit, and then two runs differ by 2e-4 in one step."""
+"""The same rate for a run of any length, and one at which rounding does not grow in small towers. No mining:
+a pair at its threshold counts or not by the last digit, and then two runs differ by 2e-4 in one step."""
 
 
 def parity(data: Path, out: Path, *, steps: int, overrides: tuple[str, ...] = ()) -> str:
