@@ -18,6 +18,7 @@ class Session(sessions.Session):
         overrides: Iterable[str],
         log: Path,
         *,
+        recipe: str = "emocapclip/tiny",
         resume: bool = False,
         environment: Mapping[str, str] | None = None,
         poison: Iterable[int] = (),
@@ -26,7 +27,7 @@ class Session(sessions.Session):
     ) -> None:
         wanted: dict[str, Any] = {"poison": list(poison) or None, "hang": hang, "patience": patience_s}
         faults = {name: value for name, value in wanted.items() if value is not None}
-        super().__init__(overrides, log, resume=resume, environment=environment, faults=faults)
+        super().__init__(overrides, log, recipe=recipe, resume=resume, environment=environment, faults=faults)
 
 
 def ranks(
@@ -34,6 +35,7 @@ def ranks(
     overrides: Iterable[str],
     folder: Path,
     *,
+    recipe: str = "emocapclip/tiny",
     resume: bool = False,
     poison: Mapping[int, Iterable[int]] | None = None,
     hang: Mapping[int, int] | None = None,
@@ -43,6 +45,7 @@ def ranks(
         Session(
             overrides,
             folder / f"rank{rank}-of-{world}.log",
+            recipe=recipe,
             resume=resume,
             environment=environment,
             poison=(poison or {}).get(rank, ()),

@@ -20,6 +20,7 @@ from engine.runs import only_run
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "slurm" / "pretrain_emocapclip.sh"
 SWEEP = ROOT / "slurm" / "sweep.sh"
+FINETUNE = ROOT / "slurm" / "finetune_emocapclip.sh"
 GOLDEN = Path(__file__).parent / "golden"
 SECRET = "not-a-real-key"
 SHOWN = ("MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS", "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")
@@ -97,7 +98,8 @@ def launch(tmp_path: Path):
 def test_directives_are_thin_and_reach_every_task():
     directives = re.findall(r"^#SBATCH (.*)", LAUNCHER.read_text(), flags=re.MULTILINE)
     _golden("directives", "\n".join(directives) + "\n")
-    directives += re.findall(r"^#SBATCH (.*)", SWEEP.read_text(), flags=re.MULTILINE)
+    for other in (SWEEP, FINETUNE):
+        directives += re.findall(r"^#SBATCH (.*)", other.read_text(), flags=re.MULTILINE)
     assert not any("B:" in directive for directive in directives), "a signal to the shell reaches no rank"
 
 
@@ -124,6 +126,15 @@ def test_batch_job(launch):
 
 def test_batch_job_without_a_recipe_trains_the_paper_s(launch):
     assert " HOME/recipes/emocapclip/base.yaml --resume " in launch("engine.max_steps=7", **BATCH)
+
+
+def test_fine_tuning_is_launched_the_same_way(launch):
+    told = launch("model.init_from=w.safetensors", launcher=FINETUNE, **BATCH)
+    whole = launch("model.init_from=w.safetensors", **BATCH)
+    assert " HOME/recipes/emocapclip_finetune/full.yaml --resume " in told
+    assert told == whole.replace("emocapclip/base", "emocapclip_finetune/full").replace(
+        "pretrain", "finetune"
+    )
 
 
 def test_batch_job_with_gpus_in_a_container(launch):

@@ -108,7 +108,9 @@ def _is_first_rank() -> bool:
 def evaluate(
     run: Run,
     test: Annotated[Path, typer.Option(help="Shard set to score on.", show_default=False)],
-    protocol: Annotated[str, typer.Option(help="zero_shot, linear_probe or retrieval.")] = "zero_shot",
+    protocol: Annotated[
+        str, typer.Option(help="zero_shot, linear_probe, retrieval, or classify for a fine-tuned run.")
+    ] = "zero_shot",
     train: Annotated[
         Path | None,
         typer.Option(help="Shard set for the probe and the trained baselines.", show_default=False),

@@ -1,7 +1,7 @@
 """What a sample holds: schema names and versions, required members and JSON keys, the check of one sample.
 
-Members follow the emocapclip spec, section 2: an image and a UTF-8 JSON record. Both schemas carry `uid`
-(int64), `label` (class) and `group` (person); `emocap/1` adds captions.
+Members follow the emocapclip spec, section 2: an image and a UTF-8 JSON record. All schemas carry `uid`
+(int64), `label` (class) and `group` (person); `emocap/1` adds captions, `clip/1` has a video for an image.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from mien.errors import DataError
 
 IMAGES = ("jpg", "jpeg", "png")
 """Member extensions of an image, in the order in which they are looked for."""
+
+VIDEOS = ("mp4", "webm")
+"""Member extensions of a video."""
 
 PLAIN = (*IMAGES, "json", "txt", "npy", "mp4", "webm")
 """Formats a shard may hold, by the last part of a member's extension; nothing here can run code."""
@@ -34,6 +37,11 @@ MAX_JSON = 1 << 20
 
 Record = dict[str, Any]
 Members = Mapping[str, bytes]
+
+
+def video_member(members: Members) -> bytes | None:
+    """Encoded bytes of the sample's video, None if it has none."""
+    return next((members[name] for name in VIDEOS if name in members), None)
 
 
 def image_member(members: Members) -> bytes | None:
@@ -85,7 +93,10 @@ def validate(schema: str, members: Members, where: object = "") -> Record:
     for name, data in members.items():
         if reason := _member_problem(name, data):
             raise DataError(reason, where=where, fix="keep images, json, txt, plain npy and video only")
-    if image_member(members) is None:
+    if schema in CLIPS:
+        if video_member(members) is None:
+            raise DataError("sample without a video", where=where, fix=f"add one of: {', '.join(VIDEOS)}")
+    elif image_member(members) is None:
         raise DataError("sample without an image", where=where, fix=f"add one of: {', '.join(IMAGES)}")
     record = parse_json(members.get("json"), where)
     if reason := problem(record):
@@ -163,5 +174,12 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-SCHEMAS: dict[str, Callable[[Record], str | None]] = {"labelled/1": _labelled, "emocap/1": _emocap}
+CLIPS = ("clip/1",)
+"""Schemas whose samples are videos in place of images."""
+
+SCHEMAS: dict[str, Callable[[Record], str | None]] = {
+    "labelled/1": _labelled,
+    "emocap/1": _emocap,
+    "clip/1": _labelled,
+}
 """Check of a JSON record, by schema name and version."""

@@ -11,6 +11,7 @@ from mien import systems
 from mien.engine.rundir import RunFolder
 from mien.errors import DataError, MienError
 from mien.evaluation import baselines as simple
+from mien.evaluation.classify import classify
 from mien.evaluation.cnn import CnnConfig, cnn
 from mien.evaluation.faceset import FaceSet, open_faces, require_disjoint
 from mien.evaluation.page import write_page
@@ -20,7 +21,7 @@ from mien.evaluation.report import Report, Row
 from mien.evaluation.retrieval import retrieval
 from mien.systems.encoder import Encoder
 
-PROTOCOLS = ("zero_shot", "linear_probe", "retrieval")
+PROTOCOLS = ("zero_shot", "linear_probe", "retrieval", "classify")
 BASELINES = ("majority", "hog", "cnn")
 TASKS = ("emotion", "au")
 
@@ -73,11 +74,19 @@ def evaluate(
         require_disjoint(fitted, held)
     chosen = _prompts(prompts, held) if protocol == "zero_shot" else None
     progress(f"loading {folder.path} ({which})")
-    encoder = systems.load(folder.path, which)
-    rows = assess(
-        encoder, protocol, held, fitted, prompts=chosen, baselines=baselines, task=task,
-        cnn_config=cnn_config, seed=seed, progress=progress,
-    )  # fmt: skip
+    encoder: Encoder | None = None
+    if protocol == "classify":
+        classifier = systems.load_classifier(folder.path, which)
+        progress(f"classify: {len(held)} test samples of {len(set(held.groups))} people")
+        names = list(classifier.classes)
+        others = _class_baselines(baselines, fitted, held, names, cnn_config, seed, progress)
+        rows = [classify(classifier, held, seed=seed), *others]
+    else:
+        encoder = systems.load(folder.path, which)
+        rows = assess(
+            encoder, protocol, held, fitted, prompts=chosen, baselines=baselines, task=task,
+            cnn_config=cnn_config, seed=seed, progress=progress,
+        )  # fmt: skip
     facts = _facts(folder, which, held, fitted, chosen, seed)
     report = Report(protocol, str(run), rows, held.keys, held.groups, facts)
     if facts.get("test people also in pretraining"):

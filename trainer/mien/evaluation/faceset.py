@@ -18,7 +18,8 @@ from torchvision.transforms.v2 import functional as vision
 
 from mien.data.decode import decode_sample
 from mien.data.reader import ShardSet
-from mien.data.schema import validate
+from mien.data.schema import CLIPS, validate, video_member
+from mien.data.video import read_frames, spread
 from mien.errors import DataError
 
 PRESENT = 0.3
@@ -80,12 +81,14 @@ class FaceSet:
         return self.take([i for i, label in enumerate(self.labels) if label in set(classes)])
 
     def image(self, position: int) -> Tensor:
-        """Decoded image, uint8 [3, H, W].
+        """Decoded image, of a clip its middle frame, uint8 [3, H, W].
 
         Raises:
             DataError: when it is damaged.
         """
-        return decode_sample(self.shards.read(int(self.indices[position])))
+        sample = self.shards.read(int(self.indices[position]))
+        video = video_member(sample.members) if self.shards.schema in CLIPS else None
+        return decode_sample(sample) if video is None else read_frames(video, spread(1), sample.where)[0]
 
     def batches(self, size: int, batch: int = 64) -> Iterator[Tensor]:
         """All images in order, uint8 [<= batch, 3, size, size]; aspect is not kept (spec, section 6.3)."""

@@ -14,7 +14,12 @@ from mien.evaluation.faceset import FaceSet
 from mien.evaluation.report import TITLES, Report, metric_names
 from mien.systems.encoder import Encoder
 
-NAMES = {"zero_shot": "Zero-shot", "linear_probe": "Linear probe", "retrieval": "Caption retrieval"}
+NAMES = {
+    "zero_shot": "Zero-shot",
+    "linear_probe": "Linear probe",
+    "retrieval": "Caption retrieval",
+    "classify": "Classes",
+}
 
 
 @dataclass(frozen=True)
@@ -31,13 +36,13 @@ class Picture:
         return base64.b64encode(self.png).decode("ascii")
 
 
-def write_page(report: Report, path: Path, encoder: Encoder, test: FaceSet) -> None:
+def write_page(report: Report, path: Path, encoder: Encoder | None, test: FaceSet) -> None:
     """Draw the figures of a report and write it as one HTML file.
 
     Args:
         report: rows, predictions and facts.
         path: file to write.
-        encoder: for the patch heat-maps.
+        encoder: for the patch heat-maps, which are left out without one.
         test: the set that was scored, for the faces; they are shown in the page, so mind their licence.
     """
     environment = Environment(
@@ -63,7 +68,7 @@ def write_page(report: Report, path: Path, encoder: Encoder, test: FaceSet) -> N
     write_atomic(path, text)
 
 
-def _blocks(report: Report, encoder: Encoder, test: FaceSet) -> list[list[Picture]]:
+def _blocks(report: Report, encoder: Encoder | None, test: FaceSet) -> list[list[Picture]]:
     """Pictures in reading order; those of one block stand side by side."""
     made = report.rows[0].predictions
     blocks = [_intervals(report)]
@@ -89,7 +94,7 @@ def _blocks(report: Report, encoder: Encoder, test: FaceSet) -> list[list[Pictur
         _picture(
             "Where a sentence looks",
             "Cosine of each image patch with a local sentence; bright is high, each map in its own range.",
-            figures.patch_sheet(encoder, test),
+            figures.patch_sheet(encoder, test) if encoder is not None else None,
         )
     )
     curves = figures.curves(Path(report.run) / "metrics.csv")

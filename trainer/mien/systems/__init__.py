@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mien.config import Config
 from mien.errors import RunError
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
+from mien.systems.emocapclip.finetune.config import FinetuneModel, FinetuneObjective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from mien.engine.rundir import RunFolder
     from mien.recipe import Recipe
     from mien.systems.base import SystemModule
-    from mien.systems.encoder import Encoder
+    from mien.systems.encoder import Classifier, Encoder
     from mien.systems.planned import Planned
 
-__all__ = ["SYSTEMS", "System", "get", "load"]
+__all__ = ["SYSTEMS", "System", "get", "load", "load_classifier"]
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class System:
     """(recipe, "train" | "val" | "test") -> transform of the stream; only `train` augments."""
     collate: Callable[[Recipe], Callable[..., dict[str, Any]]]
     """recipe -> collate of the stream."""
-    load: Callable[[str | Path, str], Encoder]
-    """(run folder, "last" | "best" | step) -> encoder."""
+    load: Callable[[str | Path, str], Encoder] | None
+    """(run folder, "last" | "best" | step) -> encoder; None where images and texts share no space."""
     state_for_export: Callable[[RunFolder, str], dict[str, Tensor]]
     """(run, which) -> weights by name, for safetensors."""
     planned: Callable[[Recipe, bool], Planned] | None = None
     """(recipe, activation checkpointing?) -> the step that `mien plan` counts; None cannot be planned."""
+    load_classifier: Callable[[str | Path, str], Classifier] | None = None
+    """(run folder, "last" | "best" | step) -> classifier; None for systems without classes of their own."""
 
 
 def get(name: str) -> System:
@@ -76,7 +79,22 @@ def load(run: str | Path, which: str = "last") -> Encoder:
     """
     from mien.engine.rundir import RunFolder
 
-    return get(RunFolder.open(run).recipe.system).load(run, which)
+    system = get(RunFolder.open(run).recipe.system)
+    if system.load is None:
+        fix = "use --protocol classify" if system.load_classifier else "choose a run of emocapclip"
+        raise RunError(f"a run of {system.name} is no encoder of images and texts", where=run, fix=fix)
+    return system.load(run, which)
+
+
+def load_classifier(run: str | Path, which: str = "last") -> Classifier:
+    """The classifier of a run; arguments and errors as of `load`."""
+    from mien.engine.rundir import RunFolder
+
+    system = get(RunFolder.open(run).recipe.system)
+    if system.load_classifier is None:
+        fix = "use zero_shot or linear_probe, or fine-tune it first (recipes/emocapclip_finetune)"
+        raise RunError(f"a run of {system.name} has no classes of its own", where=run, fix=fix)
+    return system.load_classifier(run, which)
 
 
 def _emocapclip() -> System:
@@ -122,5 +140,38 @@ def _sections(recipe: Recipe) -> tuple[ModelConfig, ObjectiveConfig]:
     return recipe.model, recipe.objective
 
 
-SYSTEMS: dict[str, System] = {"emocapclip": _emocapclip()}
+def _finetune() -> System:
+    def build(recipe: Recipe) -> SystemModule:
+        from mien.systems.emocapclip.finetune.module import FinetuneModule
+
+        return FinetuneModule(recipe)
+
+    def transform(recipe: Recipe, split: str) -> Callable[..., dict[str, Any]]:
+        from mien.systems.emocapclip.finetune.samples import Transform
+
+        assert isinstance(recipe.model, FinetuneModel)
+        return Transform(recipe.model, recipe.data.augment if split == "train" else None)
+
+    def collate(recipe: Recipe) -> Callable[..., dict[str, Any]]:
+        from mien.systems.emocapclip.finetune.samples import collate as collate_items
+
+        return collate_items
+
+    def load_classifier(run: str | Path, which: str = "last") -> Classifier:
+        from mien.systems.emocapclip.finetune.load import load as load_finetuned
+
+        return load_finetuned(run, which)
+
+    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
+        from mien.systems.emocapclip.load import state_for_export
+
+        return state_for_export(run, which)
+
+    return System(
+        "emocapclip_finetune", FinetuneModel, FinetuneObjective, build, transform, collate, None, export,
+        load_classifier=load_classifier,
+    )  # fmt: skip
+
+
+SYSTEMS: dict[str, System] = {"emocapclip": _emocapclip(), "emocapclip_finetune": _finetune()}
 """Every system by name."""

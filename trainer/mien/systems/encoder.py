@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from torch import Tensor
+
+from mien.data.reader import Sample
 
 
 class Encoder(Protocol):
@@ -30,4 +33,17 @@ class Encoder(Protocol):
 
     def patch_maps(self, images: Tensor, texts: list[str]) -> Tensor:
         """Cosine of each image's patches with its own text: float32 [B, h, w] on the CPU."""
+        ...
+
+
+class Classifier(Protocol):
+    """A model with classes of its own."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels, in the order of the outputs."""
+        ...
+
+    def probabilities(self, samples: Iterable[Sample]) -> Tensor:
+        """Probabilities of the classes, float32 [N, C] on the CPU; labels are not looked at."""
         ...

@@ -111,18 +111,18 @@ class Transform:
         height, width = image.shape[1:]
         top, left, high, wide = 0, 0, height, width
         if self.augment is not None:
-            top, left, high, wide = _crop(height, width, self.augment.scale, rng)
+            top, left, high, wide = crop_box(height, width, self.augment.scale, rng)
         image = VF.resized_crop(image, top, left, high, wide, [self.size, self.size], antialias=True)
         landmarks = (landmarks - (left, top)) / (wide, high)
         if mirror:
             image = image.flip(2)
             landmarks = landmarks[[1, 0, 2, 4, 3]] * (-1, 1) + (1, 0)
         if self.augment is not None and self.augment.jitter:
-            image = _jitter(image, self.augment.jitter, rng)
+            image = jitter(image, self.augment.jitter, rng)
         return image, landmarks.astype(np.float32)
 
 
-def _crop(
+def crop_box(
     height: int, width: int, scale: tuple[float, float], rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
     """Top, left, height, width of a random crop: an area share in `scale`, aspect near the image's."""
@@ -135,7 +135,7 @@ def _crop(
     return int(rng.integers(height - high + 1)), int(rng.integers(width - wide + 1)), high, wide
 
 
-def _jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
+def jitter(image: Tensor, strength: float, rng: np.random.Generator) -> Tensor:
     """Brightness, contrast and saturation by factors in 1 +- strength, in one pass: uint8 [3, H, W]."""
     bright, contrast, saturation = rng.uniform(1 - strength, 1 + strength, 3).tolist()
     x = image.float().mul_(bright)
