@@ -107,6 +107,26 @@ def pack(
     print(report)
 
 
+@data.command(
+    name="pack-benchmark",
+    epilog="Example: mien data pack-benchmark dfew DFEW data/dfew/fold1/train --split train --fold 1",
+)
+def pack_benchmark(
+    name: Annotated[str, typer.Argument(help="Benchmark, such as raf-db.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="The set as its owner publishes it.", show_default=False)],
+    out: Out,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    fold: Annotated[int, typer.Option(help="Which fold is tested, from 1; 0 without folds.")] = 0,
+) -> None:
+    """Turn a split of a public benchmark into shards, to fine-tune on."""
+    from mien.benchmarks.pack import choose, pack_items
+    from mien.benchmarks.table import get
+
+    benchmark = get(name)
+    items = choose(benchmark, benchmark.open(folder), split, fold)
+    print(pack_items(benchmark, items, out, progress=sys.stderr.isatty()))
+
+
 @data.command(epilog="Example: mien data index my_webdataset")
 def index(
     folder: Set,

@@ -18,9 +18,10 @@ from mien.data.decode import decode
 from mien.data.index import FILE, Index, Shard, samples_of, sha256_of
 from mien.data.location import locate
 from mien.data.retry import RemoteError
-from mien.data.schema import IMAGES, Record, validate
+from mien.data.schema import IMAGES, VIDEOS, Record, validate, video_member
 from mien.data.source import FolderSource, RemoteSource, open_source
 from mien.data.tar import Member, split_name
+from mien.data.video import read_frames
 from mien.errors import DataError
 
 _SHOWN = 50
@@ -193,6 +194,8 @@ class _Check:
             for name in IMAGES:
                 if name in parts:
                     decode(parts[name])
+            if (video := video_member(parts)) is not None:
+                read_frames(video, lambda total: [total - 1])
         except DataError as error:
             self._problem(error.what, number, key)
             return
@@ -217,9 +220,10 @@ class _Seen:
             yield f"key is also that of {_place(first)}"
         elif (first := self._meet(b"uid", str(record["uid"]).encode(), here)) is not None:
             yield f"uid {record['uid']} is also that of {_place(first)}"
-        image = next(parts[name] for name in IMAGES if name in parts)
-        if (first := self._meet(b"image", image, here)) is not None:
-            self.report.notes.append(Problem(shard, f"same image as {_place(first)}", number, key))
+        media = next(parts[name] for name in (*IMAGES, *VIDEOS) if name in parts)
+        if (first := self._meet(b"image", media, here)) is not None:
+            what = "image" if any(name in parts for name in IMAGES) else "video"
+            self.report.notes.append(Problem(shard, f"same {what} as {_place(first)}", number, key))
 
     def _meet(self, kind: bytes, data: bytes, here: tuple[str, int]) -> tuple[str, int] | None:
         """The earlier place with the same thing, if any."""
