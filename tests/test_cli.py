@@ -21,6 +21,8 @@ COMMANDS = [
     ["data", "index"],
     ["data", "check"],
     ["data", "split"],
+    ["data", "pack-benchmark"],
+    ["data", "benchmark-sample"],
 ]
 
 
@@ -44,6 +46,21 @@ def test_help_shows_an_example(mien, command):
     code, out, _ = mien(*command, "--help")
     assert code == 0
     assert f"Example: mien {' '.join(command)}" in " ".join(out.split())
+
+
+def test_a_benchmark_is_sampled_checked_and_packed(mien, tmp_path):
+    assert mien("data", "benchmark-sample", "raf-db", tmp_path / "raf", "--each", 2, "--size", 32)[0] == 0
+    code, out, _ = mien("data", "check", tmp_path / "raf", "--benchmark", "raf-db")
+    assert code == 0
+    assert "RAF-DB, 14 items" in out
+    assert "test: 7; surprise 1, fear 1" in out
+    assert mien("data", "pack-benchmark", "raf-db", tmp_path / "raf", tmp_path / "set")[0] == 0
+    assert mien("data", "check", tmp_path / "set")[0] == 0
+    code, _, err = mien("data", "check", tmp_path, "--benchmark", "raf-db")
+    assert (
+        code,
+        err.splitlines()[0].endswith("lacks basic/EmoLabel/list_patition_label.txt; expected:"),
+    ) == (2, True)
 
 
 def test_module_and_console_script_are_the_same():

@@ -149,13 +149,46 @@ def check(
     fast: Annotated[
         bool, typer.Option("--fast", help="Only the index and the sizes of files; read no sample.")
     ] = False,
+    benchmark: Annotated[
+        str | None,
+        typer.Option(
+            help="The folder is this public set as its owner publishes it, such as raf-db.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Verify checksums, offsets, schema and pictures of a set; exit code 2 if something is wrong."""
+    if benchmark is not None:
+        from mien.benchmarks.summary import summary
+        from mien.benchmarks.table import get
+
+        print(summary(get(benchmark), Path(folder)))
+        return
     from mien.data.check import check as verify
 
     report = verify(folder, deep=not fast)
     report.raise_if_bad()
     print(report)
+
+
+@data.command(name="benchmark-sample", epilog="Example: mien data benchmark-sample raf-db samples/raf-db")
+def benchmark_sample(
+    name: Annotated[str, typer.Argument(help="Benchmark, such as raf-db.", show_default=False)],
+    out: Out,
+    people: Annotated[int, typer.Option(help="Number of different people.")] = 6,
+    each: Annotated[int, typer.Option(help="Items of each class.")] = 4,
+    size: Annotated[int, typer.Option(help="Side of a picture, pixels.")] = 96,
+    seed: Annotated[int, typer.Option(help="Of everything, people too.")] = 0,
+) -> None:
+    """Write a small synthetic set in the exact layout of a public benchmark, to try things on."""
+    from mien.benchmarks.base import Making
+    from mien.benchmarks.table import get
+    from mien.data.staging import staged
+
+    benchmark = get(name)
+    with staged(out) as partial:
+        benchmark.make(partial, Making(people=people, each=each, seed=seed, size=size))
+    print(out)
 
 
 @data.command(epilog="Example: mien data split shards parts --parts train=0.8,test=0.2 --seed 0")

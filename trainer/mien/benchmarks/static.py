@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from mien.benchmarks.affectnet import AFFECTNET_7, AFFECTNET_8
 from mien.benchmarks.base import Benchmark
+from mien.benchmarks.ckplus import CK_PLUS
+from mien.benchmarks.ferplus import FERPLUS
+from mien.benchmarks.jaffe import JAFFE
+from mien.benchmarks.rafdb import RAF_DB, RAF_DB_COMPOUND
+from mien.benchmarks.sfew import SFEW2
 
-STATIC: dict[str, Benchmark] = {}
+STATIC: dict[str, Benchmark] = {
+    one.name: one
+    for one in (RAF_DB, AFFECTNET_7, AFFECTNET_8, FERPLUS, RAF_DB_COMPOUND, CK_PLUS, JAFFE, SFEW2)
+}
 """By name."""

@@ -1,0 +1,187 @@
+"""Every picture benchmark: what is drawn is read back, and five ways to break a folder are told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.benchmarks.base import Making
+from mien.benchmarks.static import STATIC
+from mien.benchmarks.table import BENCHMARKS, find, get
+from mien.errors import DataError
+
+HOW = Making(people=3, each=2, size=32)
+SPLITS = {"ck+": {"test"}, "jaffe": {"test"}, "ferplus": {"train", "val"}}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each layout; the two AffectNets share one."""
+    root = tmp_path_factory.mktemp("benchmarks")
+    for name, benchmark in STATIC.items():
+        folder = root / name.replace("affectnet-8", "affectnet-7")
+        if not folder.exists():
+            benchmark.make(folder, HOW)
+    return root
+
+
+def folder_of(root: Path, name: str) -> Path:
+    return root / name.replace("affectnet-8", "affectnet-7")
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_what_is_drawn_is_read(root: Path, name: str) -> None:
+    benchmark = STATIC[name]
+    items = benchmark.open(folder_of(root, name))
+    assert {item.label for item in items} == set(benchmark.classes)
+    counts = [sum(item.label == label for item in items) for label in benchmark.classes]
+    splits = {item.split for item in items}
+    if name == "ferplus":  # ties went to another class, and nameless faces are out
+        assert sum(counts) == 16
+        assert counts[-1] == HOW.each
+    else:
+        assert counts == [HOW.each] * len(benchmark.classes)
+    assert splits == (
+        {"test"} if name in ("ck+", "jaffe") else {"train", "val"} if name == "ferplus" else {"train", "test"}
+    )
+    if name in ("ck+", "jaffe", "sfew2"):
+        assert len({item.group for item in items}) == HOW.people
+    if name == "ck+":
+        assert all(item.units for item in items)
+        assert all(item.media[0].name.endswith("_00000002.png") for item in items)  # the peak, not the start
+
+
+def test_both_affectnets_read_one_folder(root: Path) -> None:
+    seven, eight = (STATIC[f"affectnet-{n}"].open(root / "affectnet-7") for n in (7, 8))
+    assert [item.key for item in seven] == [item.key for item in eight if item.label != "contempt"]
+    assert len(eight) - len(seven) == HOW.each
+
+
+def test_folders_are_recognised(root: Path) -> None:
+    found = find(root)
+    assert {name: path.name for name, path in found.items() if name in STATIC} == {
+        name: folder_of(root, name).name for name in STATIC
+    }
+    with pytest.raises(DataError, match="no benchmark called 'raf'; did you mean 'raf-db'"):
+        get("raf")
+    assert list(BENCHMARKS)[: len(STATIC)] == list(STATIC)
+
+
+def edit(path: str, change: Callable[[str], str]) -> Callable[[Path], None]:
+    return lambda root: (root / path).write_text(change((root / path).read_text()))
+
+
+def remove(path: str) -> Callable[[Path], None]:
+    def gone(root: Path) -> None:
+        target = next(root.glob(path))
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+
+    return gone
+
+
+def pickled(path: str) -> Callable[[Path], None]:
+    return lambda root: np.save(next(root.glob(path)), np.array([{"a": 1}], dtype=object), allow_pickle=True)
+
+
+def put(path: str, text: str) -> Callable[[Path], None]:
+    def write(root: Path) -> None:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+
+    return write
+
+
+RAF, FER = "EmoLabel/list_patition_label.txt", "fer2013new.csv"
+NOTE, PEAK = "val_set/annotations/1_exp.npy", "Emotion/S005/001/S005_001_00000002_emotion.txt"
+
+
+def saved(value: np.ndarray) -> Callable[[Path], None]:
+    return lambda root: np.save(root / NOTE, value)
+
+
+def copied(root: Path) -> None:
+    first = next(root.glob("*.tiff"))
+    shutil.copy(first, first.with_suffix(".tif"))
+
+
+BROKEN: dict[str, list[tuple[Callable[[Path], None], str]]] = {
+    "raf-db": [
+        (remove(f"basic/{RAF}"), rf"raf-db: lacks basic/{RAF}; expected:"),
+        (edit(f"basic/{RAF}", lambda t: t + "test_9 1 2\n"), rf"{RAF}:15: has 3 columns, not 2"),
+        (edit(f"basic/{RAF}", lambda t: t + "test_9.jpg 8\n"), rf"{RAF}:15: unknown label '8'|absent"),
+        (edit(f"basic/{RAF}", lambda t: t + "test_0099.jpg 1\n"), r":15: names 'test_0099_al.*, which is absent"),
+        (edit(f"basic/{RAF}", lambda t: t + "test_/../../x.jpg 1\n"), r":15: .* leads out of the set"),
+        (edit(f"basic/{RAF}", lambda t: t + "foo_1.jpg 1\n"), r":15: 'foo_1.jpg' tells no split; names begin"),
+    ],
+    "raf-db-compound": [
+        (remove("compound/Image"), r"lacks compound/Image/aligned"),
+        (edit(f"compound/{RAF}", lambda t: ""), r"RAF-DB compound has no items"),
+        (edit(f"compound/{RAF}", lambda t: t.replace(" 11", " 12")), r"unknown label '12'; known: 1, 2"),
+        (edit(f"compound/{RAF}", lambda t: t + t.splitlines()[0]), r"item '.*' occurs twice"),
+        (remove("compound/Image/aligned/*.jpg"), r"which is absent; looked for"),
+    ],
+    "affectnet-7": [
+        (remove("train_set"), r"lacks train_set/images"),
+        (pickled("val_set/annotations/*.npy"), r"_exp.npy: is not a plain array"),
+        (put(NOTE, "text"), r"1_exp.npy: is not a plain array"),
+        (remove("val_set/images/*.jpg"), r"_exp.npy: names '\d+.jpg', which is absent"),
+        (saved(np.array("8")), r"unknown label '8'; known: 0, 1"),
+    ],
+    "affectnet-8": [
+        (remove("val_set/annotations"), r"lacks val_set/annotations"),
+        (saved(np.arange(2)), r"holds 2 values, not 1"),
+        (saved(np.array("x")), r"unknown label 'x'"),
+        (put(NOTE, "x" * 5000), r"is larger than 4096 bytes"),
+        (put("val_set/annotations/99_exp.npy", ""), r"99_exp.npy: is not a plain array"),
+    ],
+    "ferplus": [
+        (remove(FER), rf"lacks {FER}"),
+        (edit(FER, lambda t: t.replace("NF", "NoFace", 1)), rf"{FER}: lacks the column 'NF'; it has"),
+        (edit(FER, lambda t: t + "PrivateTest,a.png,1\n"), rf"{FER}:20: has 3 cells, the head 12"),
+        (edit(FER, lambda t: t.replace(",8,", ",x,", 1)), r"'x' is not a whole number"),
+        (edit(FER, lambda t: t.replace("Training,fer", "Train,fer", 1)), rf"{FER}:2: unknown usage 'Train'; known"),
+    ],
+    "ck+": [
+        (remove("Emotion"), r"lacks Emotion; expected"),
+        (remove("cohn-kanade-images/S005/001"), r"emotion.txt: its sequence has no frames"),
+        (put(PEAK, " 8.0e+00\n"), r"unknown label 8; labels are 1 to 7"),
+        (put(PEAK, "anger\n"), r"emotion.txt:1: 'anger' is no number"),
+        (put(PEAK, ""), r"emotion.txt: is empty"),
+        (put("FACS/S005/001/S005_001_00000002_facs.txt", "1.0\n"), r"facs.txt:1: has 1 numbers, not 2"),
+    ],
+    "jaffe": [
+        (lambda root: [file.unlink() for file in root.iterdir()], r"JAFFE has no pictures; expected"),
+        (put("KAAN139.tiff", ""), r"KAAN139.tiff: name does not parse; names are like"),
+        (put("KA.XX1.99.tiff", ""), r"unknown emotion 'XX'; known: NE, HA"),
+        (put("ka.AN1.99.tiff", ""), r"ka.AN1.99.tiff: name does not parse"),
+        (copied, r"occurs twice"),
+    ],
+    "sfew2": [
+        (remove("Val"), r"lacks Val; expected"),
+        (remove("Train/Happy"), r"Train: lacks the folder Happy"),
+        (put("Val/Joy/a_1.png", ""), r"Val/Joy: 'Joy' is no class; known: Angry"),
+        (remove("Train"), r"lacks Train"),
+        (lambda root: shutil.rmtree(root), r"no such folder for SFEW 2.0"),
+    ],
+}  # fmt: skip
+CASES = [(name, place) for name, cases in BROKEN.items() for place in range(len(cases))]
+
+
+@pytest.mark.parametrize(("name", "place"), CASES)
+def test_a_broken_folder_is_told(root: Path, tmp_path: Path, name: str, place: int) -> None:
+    hurt, words = BROKEN[name][place]
+    shutil.copytree(folder_of(root, name), tmp_path / name)
+    hurt(tmp_path / name)
+    with pytest.raises(DataError, match=words):
+        STATIC[name].open(tmp_path / name)
+
+
+def test_every_benchmark_has_five_ways_to_break() -> None:
+    assert set(BROKEN) == set(STATIC)
+    assert min(len(cases) for cases in BROKEN.values()) >= 5
+    assert json.dumps([one.layout for one in STATIC.values()])
