@@ -76,6 +76,10 @@ def edit(path: str, change: Callable[[str], str]) -> Callable[[Path], None]:
     return lambda root: (root / path).write_text(change((root / path).read_text()))
 
 
+def more(path: str, line: str) -> Callable[[Path], None]:
+    return edit(path, lambda text: f"{text}{line}\n")
+
+
 def remove(path: str) -> Callable[[Path], None]:
     def gone(root: Path) -> None:
         target = next(root.glob(path))
@@ -112,11 +116,11 @@ def copied(root: Path) -> None:
 BROKEN: dict[str, list[tuple[Callable[[Path], None], str]]] = {
     "raf-db": [
         (remove(f"basic/{RAF}"), rf"raf-db: lacks basic/{RAF}; expected:"),
-        (edit(f"basic/{RAF}", lambda t: t + "test_9 1 2\n"), rf"{RAF}:15: has 3 columns, not 2"),
-        (edit(f"basic/{RAF}", lambda t: t + "test_9.jpg 8\n"), rf"{RAF}:15: unknown label '8'|absent"),
-        (edit(f"basic/{RAF}", lambda t: t + "test_0099.jpg 1\n"), r":15: names 'test_0099_al.*, which is absent"),
-        (edit(f"basic/{RAF}", lambda t: t + "test_/../../x.jpg 1\n"), r":15: .* leads out of the set"),
-        (edit(f"basic/{RAF}", lambda t: t + "foo_1.jpg 1\n"), r":15: 'foo_1.jpg' tells no split; names begin"),
+        (more(f"basic/{RAF}", "test_9 1 2"), rf"{RAF}:15: has 3 columns, not 2"),
+        (more(f"basic/{RAF}", "test_9.jpg 8"), rf"{RAF}:15: unknown label '8'|absent"),
+        (more(f"basic/{RAF}", "test_0099.jpg 1"), r":15: names 'test_0099_al.*, which is absent"),
+        (more(f"basic/{RAF}", "test_/../../x.jpg 1"), r":15: .* leads out of the set"),
+        (more(f"basic/{RAF}", "foo_1.jpg 1"), r":15: 'foo_1.jpg' tells no split; names begin"),
     ],
     "raf-db-compound": [
         (remove("compound/Image"), r"lacks compound/Image/aligned"),
@@ -142,7 +146,7 @@ BROKEN: dict[str, list[tuple[Callable[[Path], None], str]]] = {
     "ferplus": [
         (remove(FER), rf"lacks {FER}"),
         (edit(FER, lambda t: t.replace("NF", "NoFace", 1)), rf"{FER}: lacks the column 'NF'; it has"),
-        (edit(FER, lambda t: t + "PrivateTest,a.png,1\n"), rf"{FER}:20: has 3 cells, the head 12"),
+        (more(FER, "PrivateTest,a.png,1"), rf"{FER}:20: has 3 cells, the head 12"),
         (edit(FER, lambda t: t.replace(",8,", ",x,", 1)), r"'x' is not a whole number"),
         (edit(FER, lambda t: t.replace("Training,fer", "Train,fer", 1)), rf"{FER}:2: unknown usage 'Train'; known"),
     ],
