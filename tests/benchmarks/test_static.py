@@ -16,7 +16,12 @@ from mien.benchmarks.table import BENCHMARKS, find, get
 from mien.errors import DataError
 
 HOW = Making(people=3, each=2, size=32)
-SPLITS = {"ck+": {"test"}, "jaffe": {"test"}, "ferplus": {"train", "val"}}
+SPLITS = {"ck+": {"test"}, "jaffe": {"test"}, "faba-emotion": {"test"}, "ferplus": {"train", "val"}}
+SETS = {
+    "FABA": "eval/eval_emotion_anno.json", "AU": "eval/eval_au_anno.json",
+    "SINGLE": "benchmark/affectnet_single_mcq.json", "BASIC": "test/json/en/face_expression_basic.json",
+    "CODE": "AUCoding/AU_OCC/F001_T1.csv", "AU1": "ActionUnit_Labels/SN001/SN001_au1.txt",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,10 @@ def folder_of(root: Path, name: str) -> Path:
     return root / name.replace("affectnet-8", "affectnet-7")
 
 
-@pytest.mark.parametrize("name", STATIC)
+CLASSED = [name for name, one in STATIC.items() if one.classes]
+
+
+@pytest.mark.parametrize("name", CLASSED)
 def test_what_is_drawn_is_read(root: Path, name: str) -> None:
     benchmark = STATIC[name]
     items = benchmark.open(folder_of(root, name))
@@ -54,6 +62,41 @@ def test_what_is_drawn_is_read(root: Path, name: str) -> None:
     if name == "ck+":
         assert all(item.units for item in items)
         assert all(item.media[0].name.endswith("_00000002.png") for item in items)  # the peak, not the start
+
+
+def test_units_that_are_drawn_are_read(root: Path) -> None:
+    faba = STATIC["faba-au"].open(root / "faba-au")
+    assert len(faba) == HOW.each * 20
+    assert all(sum(item.units.values()) == 2 and len(item.units) == 20 for item in faba)
+    shown = {unit for item in faba for unit, value in item.units.items() if value}
+    assert shown == set(STATIC["faba-au"].units)
+    disfa = STATIC["disfa"].open(root / "disfa")
+    assert [item.key for item in disfa] == [f"SN00{n}/{frame}" for n in (1, 2, 3) for frame in (1, 61)]
+    assert [item.fold for item in disfa] == [1, 1, 2, 2, 3, 3]
+    present = [{unit for unit, value in item.units.items() if value} for item in disfa]
+    assert present == [{1}, {9}, {2}, {12}, {4}, set()]  # AU15 is not scored; 0.15 is below the bound
+    bp4d = STATIC["bp4d"].open(root / "bp4d")
+    assert len(bp4d) == 3 * 2 * HOW.each
+    assert {item.group for item in bp4d} == {"F001", "M002", "F003"}
+    assert [24 in item.units for item in bp4d[:2]] == [True, False]  # not coded: neither present nor absent
+    assert all(sum(item.units.values()) == 1 for item in bp4d if 24 in item.units)
+
+
+def test_questions_have_their_logic(root: Path) -> None:
+    items = STATIC["facexbench"].open(root / "facexbench")
+    assert len(items) == 2 * (HOW.each + 3 * HOW.each)
+    kinds = {item.question.kind for item in items}
+    assert kinds == {"class", "which", "count"}
+    assert {item.question.negated for item in items if item.question.kind == "which"} == {True, False}
+    assert all(len(item.media) == (1 if item.question.kind == "class" else 3) for item in items)
+    assert all(item.question.target in item.question.classes for item in items if item.question.target)
+    single = [item.question for item in items if item.question.kind == "class"]
+    assert all(question.options[question.answer] in question.classes for question in single)
+    other = STATIC["face-human-bench"].open(root / "face-human-bench")
+    assert len(other) == HOW.each * (7 + 11)
+    assert {item.question.answer for item in other} == {0}
+    assert other[0].question.options[0] == "surprise"
+    assert other[-1].question.options[0] == "disgustedly surprised"
 
 
 def test_both_affectnets_read_one_folder(root: Path) -> None:
@@ -78,6 +121,16 @@ def edit(path: str, change: Callable[[str], str]) -> Callable[[Path], None]:
 
 def more(path: str, line: str) -> Callable[[Path], None]:
     return edit(path, lambda text: f"{text}{line}\n")
+
+
+def swap(path: str, old: str, new: str) -> Callable[[Path], None]:
+    """The first of it, and it must be there."""
+
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new, 1)
+
+    return edit(path, change)
 
 
 def remove(path: str) -> Callable[[Path], None]:
@@ -148,7 +201,7 @@ BROKEN: dict[str, list[tuple[Callable[[Path], None], str]]] = {
         (edit(FER, lambda t: t.replace("NF", "NoFace", 1)), rf"{FER}: lacks the column 'NF'; it has"),
         (more(FER, "PrivateTest,a.png,1"), rf"{FER}:20: has 3 cells, the head 12"),
         (edit(FER, lambda t: t.replace(",8,", ",x,", 1)), r"'x' is not a whole number"),
-        (edit(FER, lambda t: t.replace("Training,fer", "Train,fer", 1)), rf"{FER}:2: unknown usage 'Train'; known"),
+        (edit(FER, lambda t: t.replace("Training,fer", "Train,fer", 1)), rf"{FER}:2: unknown usage 'Train'"),
     ],
     "ck+": [
         (remove("Emotion"), r"lacks Emotion; expected"),
@@ -171,6 +224,51 @@ BROKEN: dict[str, list[tuple[Callable[[Path], None], str]]] = {
         (put("Val/Joy/a_1.png", ""), r"Val/Joy: 'Joy' is no class; known: Angry"),
         (remove("Train"), r"lacks Train"),
         (lambda root: shutil.rmtree(root), r"no such folder for SFEW 2.0"),
+    ],
+    "faba-emotion": [
+        (remove("eval"), r"lacks eval/eval_emotion_anno.json"),
+        (put(SETS["FABA"], "{"), r"eval_emotion_anno.json: is no JSON"),
+        (put(SETS["FABA"], "{}"), r"eval_emotion_anno.json: is no list"),
+        (put(SETS["FABA"], '[{"image": "a.jpg"}]'), r"entry 0: is incomplete: 'label'"),
+        (swap(SETS["FABA"], "Happiness", "Bliss"), r"entry 0: unknown label 'Bliss'"),
+        (swap(SETS["FABA"], "/0.jpg", "/../../0.jpg"), r"leads out of the set"),
+    ],
+    "faba-au": [
+        (remove(SETS["AU"]), r"lacks eval/eval_au_anno.json"),
+        (put(SETS["AU"], "[]"), r"FABA-Bench AU has no items"),
+        (put(SETS["AU"], "[3]"), r"entry 0: is incomplete"),
+        (swap(SETS["AU"], '"1, 7"', '"AU1"'), r"label 'AU1' is no list of units"),
+        (remove("eval/images/0.jpg"), r"entry 0: names 'eval/images/0.jpg', which is absent"),
+    ],
+    "disfa": [
+        (remove("Images"), r"lacks Images; expected"),
+        (remove("ActionUnit_Labels/SN002/SN002_au9.txt"), r"SN002: lacks SN002_au9.txt"),
+        (more(SETS["AU1"], "121,6"), r"SN001_au1.txt:121: intensity 6; intensities are 0 to 5"),
+        (more(SETS["AU1"], "121,1"), r"AU2 has 120 frames, AU1 121"),
+        (more(SETS["AU1"], "121"), r"SN001_au1.txt:121: has 1 columns, not 2"),
+        (remove("Images/SN003/00061.jpg"), r"SN003: lacks the frame 00061.jpg"),
+    ],
+    "bp4d": [
+        (remove("AUCoding"), r"lacks AUCoding/AU_OCC"),
+        (put("AUCoding/AU_OCC/notes.csv", "0\n"), r"notes.csv: name does not parse; names are like"),
+        (swap(SETS["CODE"], ",24", ",25"), r"F001_T1.csv: lacks the column '24'"),
+        (more(SETS["CODE"], "99" + ",2" * 12), r"F001_T1.csv:\d+: code 2; codes are 0, 1 and 9"),
+        (remove("Sequences(2D+3D)/F001/T1/0001.jpg"), r"F001_T1.csv: names the frame 1, which is absent"),
+    ],
+    "face-human-bench": [
+        (remove("test/json/en/face_expression_compound.json"), r"lacks test/json/en/face_expression_comp"),
+        (put(SETS["BASIC"], "[]"), r"face_expression_basic.json: has no list `data`"),
+        (put(SETS["BASIC"], '{"data": [{"QA": {}}]}'), r"question basic/0: is incomplete"),
+        (swap(SETS["BASIC"], '"answer": 0', '"answer": 4'), r"answer 4 is none of 4"),
+        (remove("test/eval_data/face/expression/basic/cropped/sample_0001.jpg"), r"which is absent"),
+    ],
+    "facexbench": [
+        (remove("benchmark"), r"lacks benchmark; expected"),
+        (put(SETS["SINGLE"], "{"), r"affectnet_single_mcq.json: is no JSON"),
+        (swap(SETS["SINGLE"], '"affectnet"', '"foo"'), r"unknown set 'foo'"),
+        (swap(SETS["SINGLE"], "question_1.png", "../question_1.png"), r"leads out of the set"),
+        (swap(SETS["SINGLE"], '"options"', '"choices"'), r"incomplete: 'options'"),
+        (remove("benchmark/images/rafdb_single_mcq_train/question_1.png"), r"question 1: names .* absent"),
     ],
 }  # fmt: skip
 CASES = [(name, place) for name, cases in BROKEN.items() for place in range(len(cases))]

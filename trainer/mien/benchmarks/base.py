@@ -30,6 +30,7 @@ class Question:
             many images show a class), `same` (which pair or set agrees), `other`: logic is not known.
         target: class asked for, of `which` and `count`.
         classes: all classes that an image of the source set can have, lower case.
+        negated: of `which`: it asks for the images that do not show the class.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Question:
     kind: Literal["class", "which", "count", "same", "other"]
     target: str | None = None
     classes: tuple[str, ...] = ()
+    negated: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """CK+ (Lucey et al., CVPR Workshops 2010).
 
-Known from the owner's README: sequences from neutral to the peak in `cohn-kanade-images/S005/001/`, the peak's
+Known from the owner's README: sequences from neutral to the peak in `cohn-kanade-images/S005/001`, the peak's
 label in `Emotion/S005/001/S005_001_00000011_emotion.txt` for 327 of 593 sequences, FACS codes in `FACS`.
 Decided here: an item is the peak frame of a labelled sequence; classes are the set's seven, contempt among
 them and neutral not, since no sequence ends in it. All items are scored, for there is no official split.

@@ -1,8 +1,8 @@
 """JAFFE (Lyons, Akamatsu, Kamachi and Gyoba, FG 1998): 213 pictures of ten women.
 
 Known from the owner's README: names such as `KA.AN1.39.tiff`, person, emotion with a count, number of the
-picture. All are scored, for there is no split. Decided here: the suffix may also be .tif or .jpg, which copies
-of the set carry.
+picture. All are scored, for there is no split. Decided here: the suffix may also be .tif or .jpg, as in
+copies of the set.
 """
 
 from __future__ import annotations
