@@ -54,9 +54,7 @@ def test_what_is_drawn_is_read(root: Path, name: str) -> None:
         assert counts[-1] == HOW.each
     else:
         assert counts == [HOW.each] * len(benchmark.classes)
-    assert splits == (
-        {"test"} if name in ("ck+", "jaffe") else {"train", "val"} if name == "ferplus" else {"train", "test"}
-    )
+    assert splits == SPLITS.get(name, {"train", "test"})
     if name in ("ck+", "jaffe", "sfew2"):
         assert len({item.group for item in items}) == HOW.people
     if name == "ck+":
