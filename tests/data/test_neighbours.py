@@ -85,13 +85,13 @@ def _flip(file: Path) -> None:
 def _rewrite(**changes):
     def do(file: Path) -> None:
         arrays = load_file(file)
-        metadata = {"kind": "mien neighbours 1", "sha256": "0", "set_sha": "abc", "facts": "{}"}
+        metadata = {"kind": "mien neighbours 1", "sha256": "0", "set_sha": "abc", "facts": {}}
         for name, change in changes.items():
             if name == "metadata":
                 metadata |= change
             else:
                 arrays[f"ab.{name}"] = change(arrays[f"ab.{name}"])
-        save_file(arrays, file, metadata)
+        save_file(arrays, file, {"mien": json.dumps(metadata)})
 
     return do
 
@@ -110,7 +110,7 @@ def _own(values):
         (lambda file: file.write_bytes(b"not a table at all"), "cannot be read as safetensors"),
         (lambda file: file.unlink(), "no table of neighbours"),
         (_rewrite(metadata={"kind": "weights"}), "but no table"),
-        (_rewrite(metadata={"facts": "[1]"}), "but no table"),
+        (_rewrite(metadata={"facts": [1]}), "but no table"),
         (_rewrite(indices=lambda v: v.astype(np.int64)), "ab.indices is not int32"),
         (_rewrite(indices=lambda v: v + SIZE), "names a sample that is none"),
         (_rewrite(indices=_own), "or is its own"),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mien.errors import DataError
 
-_KIND = "mien neighbours 1"
+_KIND, _ABOUT = "mien neighbours 1", "mien"
 _DTYPES = {"indices": np.int32, "weights": np.float32, "ignored": np.int32}
 _MOST_BYTES = 8 << 30
 _MEND = "mine it again with `mien mine`"
@@ -81,8 +81,8 @@ def save(table: Neighbours, path: Path) -> str:
     from safetensors.numpy import save as to_bytes
 
     sha = table.sha
-    metadata = {"kind": _KIND, "sha256": sha, "set_sha": table.set_sha}
-    metadata["facts"] = json.dumps(dict(table.facts), sort_keys=True)
+    about = {"kind": _KIND, "sha256": sha, "set_sha": table.set_sha, "facts": dict(table.facts)}
+    metadata = {_ABOUT: json.dumps(about, sort_keys=True)}  # one entry: safetensors keeps no order of several
     arrays = {name: np.ascontiguousarray(values) for name, values in _arrays(table).items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -114,19 +114,19 @@ def load(path: Path) -> Neighbours:
         raise DataError(f"larger than {_MOST_BYTES >> 30} GiB", where=path, fix=_MEND)
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            about = json.loads((file.metadata() or {}).get(_ABOUT, "null"))
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        facts = json.loads(metadata.get("facts", "{}"))
     except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise DataError("cannot be read as safetensors", where=path, fix=_MEND) from error
-    if metadata.get("kind") != _KIND or not isinstance(facts, dict):
+    known = isinstance(about, dict) and about.get("kind") == _KIND
+    if not known or not isinstance(about.get("facts"), dict) or not isinstance(about.get("set_sha"), str):
         raise DataError("safetensors, but no table of neighbours", where=path, fix=_MEND)
     ab = _side(arrays, "ab", path)
     ba = _side(arrays, "ba", path) if "ba.indices" in arrays else ab
     if len(ab.indices) != len(ba.indices):
         raise DataError("its two directions have different sizes", where=path, fix=_MEND)
-    table = Neighbours(ab, ba, metadata.get("set_sha", ""), facts)
-    if table.sha != metadata.get("sha256"):
+    table = Neighbours(ab, ba, about["set_sha"], about["facts"])
+    if table.sha != about.get("sha256"):
         raise DataError("damaged: its SHA-256 is not the one it states", where=path, fix=_MEND)
     return table
 

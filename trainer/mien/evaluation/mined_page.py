@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -67,16 +68,15 @@ def pick_anchors(report: MinedReport) -> list[int]:
     """Samples to show, of other people each, that have positives by every rule if there are enough such."""
     has = np.stack([(one.lists >= 0).any(1) for one in report.rules])
     best = np.argsort(-has.sum(0), kind="stable")
-    labels: dict[str, int] = {}
+    labels: Counter[str] = Counter()
     chosen: dict[str, int] = {}
-    for index in best.tolist():
-        record = report.records[index]
-        person, label = str(record.get("group", index)), str(record.get("label"))
-        if record and person not in chosen and labels.get(label, 0) < 2:
-            chosen[person] = index
-            labels[label] = labels.get(label, 0) + 1
-        if len(chosen) == _ANCHORS:
-            break
+    for most in range(1, _ANCHORS + 1):  # of each class one, then a second, until the sheet is full
+        for index in best.tolist():
+            record = report.records[index]
+            person, label = str(record.get("group", index)), str(record.get("label"))
+            if len(chosen) < _ANCHORS and record and person not in chosen and labels[label] < most:
+                chosen[person] = index
+                labels[label] += 1
     return list(chosen.values())
 
 
@@ -84,7 +84,7 @@ def sheet(one: RuleFound, report: MinedReport, shards: ShardSet, anchors: Sequen
     """PNG: a row an anchor, itself framed and then its positives; below each its label and AU distance."""
     columns = min(8, one.lists.shape[1])
     step = _SIDE + _GAP
-    width, height = _GAP + (columns + 1) * step + _GAP, _GAP + len(anchors) * (step + _TEXT)
+    width, height = 2 * _GAP + (columns + 1) * step + _GAP, _GAP + len(anchors) * (step + _TEXT)
     page = Image.new("RGB", (width, max(height, step)), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=12)
     for row, anchor in enumerate(anchors):
