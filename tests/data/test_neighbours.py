@@ -228,7 +228,12 @@ def test_global_batches_are_the_same_on_any_ranks_and_resumed(shards, world, acc
             )  # fmt: skip
             parts.append([batch["index"].tolist() for batch in stream])
         got = [
-            [i for part in range(accumulate) for rank in range(world) for i in parts[rank][step * accumulate + part]]
+            [
+                index
+                for part in range(accumulate)
+                for rank in range(world)
+                for index in parts[rank][step * accumulate + part]
+            ]
             for step in range(steps)
         ]  # fmt: skip
         expected = made.order(5, 8).slice(start * 16, 96)[1].reshape(-1, 16).tolist()
@@ -244,7 +249,7 @@ def test_a_set_fetched_by_whole_shards_is_refused(shards):
 
     remote = ShardSet(shards.folder)
     remote.remote = Files()
-    with pytest.raises(DataError, match="data.remote.fetch=range"):
+    with pytest.raises(DataError, match=r"data\.remote\.fetch=range"):
         TogetherSet(remote, table(shards.sha), 2)
 
 

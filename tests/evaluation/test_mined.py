@@ -58,8 +58,9 @@ def shards(tmp_path_factory):
 def run(shards, tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     keys = [
-        "model.image_size=32", "model.tiny.widths=[8,8,16,16]", "model.tiny.embed=12", "model.tiny.vocabulary_width=8",
-        "model.tiny.text_width=16", "model.tiny.text_heads=2", "model.tiny.text_layers=1", "engine.threads=1",
+        "model.image_size=32", "model.tiny.widths=[8,8,16,16]", "model.tiny.embed=12",
+        "model.tiny.vocabulary_width=8", "model.tiny.text_width=16", "model.tiny.text_heads=2",
+        "model.tiny.text_layers=1", "engine.threads=1",
         f"data.train.shards={shards.folder}", "data.val=null", f"run.root={root}", "engine.max_steps=2",
         "engine.global_batch=12", "data.workers=0", "tracking.wandb=off", "engine.schedule.warmup=0",
     ]  # fmt: skip
@@ -72,9 +73,7 @@ def embedded():
     rng = torch.Generator().manual_seed(0)
     label = torch.arange(SIZE) % 3
     rows = [
-        torch.nn.functional.normalize(
-            torch.eye(3)[label] + 0.2 * torch.randn(SIZE, 3, generator=rng), dim=1
-        )
+        torch.nn.functional.normalize(torch.eye(3)[label] + 0.2 * torch.randn(SIZE, 3, generator=rng), dim=1)
         for _ in range(2)
     ]
     valid = torch.arange(SIZE) != 7
@@ -84,7 +83,9 @@ def embedded():
 @pytest.fixture(scope="module")
 def report(embedded, shards):
     recipe = recipes.load("emocapclip/tiny", ["engine.global_batch=12"])
-    return measure_rules(embedded, MiningConfig(rule="consensus", k=4, threshold=0.5), shards, recipe, {"run": "r"})
+    return measure_rules(
+        embedded, MiningConfig(rule="consensus", k=4, threshold=0.5), shards, recipe, {"run": "r"}
+    )
 
 
 def by_rule(report):
@@ -189,7 +190,16 @@ def test_the_command_writes_a_table_that_fits_the_set(run, shards, tmp_path, mon
     files = []
     for name, more in (("a", ()), ("b", ()), ("c", ("--rule", "swap"))):
         files.append(tmp_path / name)
-        arguments = (run, shards.folder, files[-1], "--threshold", 0.5, "--report", tmp_path / f"r{name}", *more)
+        arguments = (
+            run,
+            shards.folder,
+            files[-1],
+            "--threshold",
+            0.5,
+            "--report",
+            tmp_path / f"r{name}",
+            *more,
+        )
         code, out, err = command(monkeypatch, capsys, *arguments)
         assert code == 0, err
         assert "| consensus |" in out

@@ -126,6 +126,15 @@ def test_batch_job_without_a_recipe_trains_the_paper_s(launch):
     assert " HOME/recipes/emocapclip/base.yaml --resume " in launch("engine.max_steps=7", **BATCH)
 
 
+@pytest.mark.parametrize("nodes", [1, 4])
+def test_batch_job_takes_a_recipe_of_paper_scale_on_any_nodes(launch, nodes):
+    """Its nodes and GPUs are those of the job, so that one recipe runs on other numbers, too."""
+    job = BATCH | {"SLURM_JOB_NUM_NODES": str(nodes), "SLURM_NTASKS": str(8 * nodes)}
+    told = launch(f"emocapclip/paper/l14-{8 * nodes}gpu", **job)
+    wanted = f"mien train emocapclip/paper/l14-{8 * nodes}gpu --resume engine.nodes=auto engine.devices=auto "
+    assert wanted in told
+
+
 def test_batch_job_with_gpus_in_a_container(launch):
     facts = {
         "SLURM_NTASKS": "16",

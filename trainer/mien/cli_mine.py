@@ -18,13 +18,15 @@ def mine(
         Path | None,
         typer.Option(help="Folder for a report on what each rule mines; new or empty.", show_default=False),
     ] = None,
-    rule: Annotated[
-        str, typer.Option(help="consensus, swap, union, text, image or cross.")
-    ] = "consensus",
+    rule: Annotated[str, typer.Option(help="consensus, swap, union, text, image or cross.")] = "consensus",
     k: Annotated[int, typer.Option(help="Positives a sample, at most.")] = 4,
-    threshold: Annotated[float, typer.Option(help="Standard deviations that a positive lies above the mean.")] = 1.5,
+    threshold: Annotated[
+        float, typer.Option(help="Standard deviations that a positive lies above the mean.")
+    ] = 1.5,
     ignore: Annotated[int, typer.Option(help="Likely false negatives a sample, at most.")] = 8,
-    ignore_threshold: Annotated[float, typer.Option(help="Standard deviations from which one is ignored.")] = 2.0,
+    ignore_threshold: Annotated[
+        float, typer.Option(help="Standard deviations from which one is ignored.")
+    ] = 2.0,
     which: Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")] = "last",
     seed: Annotated[int, typer.Option(help="Of the report's random pairs, sheets and intervals.")] = 0,
 ) -> None:
@@ -37,7 +39,9 @@ def mine(
     from mien.systems.emocapclip.whole_set import embed_run, mine_embedded
 
     if out is None and report is None:
-        raise MienError("nothing to write", where="mien mine", fix="give a file for the table, or --report FOLDER")
+        raise MienError(
+            "nothing to write", where="mien mine", fix="give a file for the table, or --report FOLDER"
+        )
     given = {
         "rule": rule, "k": k, "threshold": threshold, "ignore": ignore, "ignore_threshold": ignore_threshold
     }  # fmt: skip

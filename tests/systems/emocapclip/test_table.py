@@ -45,9 +45,8 @@ def test_lists_in_a_batch_equal_those_found_in_loops(seed):
     found = in_batch(tensors(side), torch.from_numpy(everyone[mine_]), torch.from_numpy(everyone))
     for row, sample in enumerate(everyone[mine_].tolist()):
         first = {int(s): i for i, s in reversed(list(enumerate(everyone.tolist()))) if s >= 0}
-        shares = {
-            first[int(j)]: w for j, w in zip(side.indices[sample], side.weights[sample]) if sample >= 0 and int(j) in first
-        }  # fmt: skip
+        pairs = zip(side.indices[sample].tolist(), side.weights[sample].tolist(), strict=True)
+        shares = {first[j]: weight for j, weight in pairs if sample >= 0 and j in first}
         total = sum(shares.values())
         got = {
             int(i): float(w) for i, w in zip(found.indices[row], found.weights[row]) if i >= 0
@@ -154,7 +153,9 @@ def test_the_table_of_a_set_is_what_mine_finds_in_it():
     ids = torch.arange(40)
     valid = ids % 7 != 3
     config = MiningConfig(rule="swap", k=3, threshold=0.3, ignore=2, ignore_threshold=0.3)
-    table = mine_embedded(Embedded(*rows, valid, ids, torch.div(ids, 4, rounding_mode="floor")), config, "s", {"run": "r"})
+    table = mine_embedded(
+        Embedded(*rows, valid, ids, torch.div(ids, 4, rounding_mode="floor")), config, "s", {"run": "r"}
+    )
     assert table.facts["rule"] == "swap"
     assert table.facts["run"] == "r"
     assert table.ab is not table.ba

@@ -39,8 +39,8 @@ class TrainConfig(Config):
     mix: tuple[PartConfig, ...] | None = Field(default=None, min_length=1)
     """Sets whose samples come in the proportions of their weights, each in epochs of its own."""
     neighbours: str | None = None
-    """Table that `mien mine` wrote for this set: samples come beside some of their neighbours, each still once
-    an epoch. `objective.mining.source=table` makes those neighbours the targets."""
+    """Table that `mien mine` wrote for this set: samples come beside some of their neighbours, each still
+    once an epoch. `objective.mining.source=table` makes those neighbours the targets."""
     beside: int = Field(default=3, ge=0, le=64)
     """Neighbours of the table that follow a sample at once, at most; 0 leaves the order as it is."""
 

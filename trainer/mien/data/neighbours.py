@@ -96,7 +96,9 @@ def save(table: Neighbours, path: Path) -> str:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(error.strerror or str(error), where=path, fix="see to disk and permissions") from error
+        raise DataError(
+            error.strerror or str(error), where=path, fix="see to disk and permissions"
+        ) from error
     return sha
 
 
@@ -153,8 +155,8 @@ def _side(arrays: Mapping[str, NDArray[Any]], name: str, path: Path) -> Side:
     own = np.arange(rows)[:, None]
     if side.weights.shape != side.indices.shape or len(side.ignored) != rows:
         raise DataError(f"lists of {name} do not fit each other", where=path, fix=_MEND)
-    for part in (side.indices, side.ignored):
-        if ((part < -1) | (part >= rows) | (part == own)).any():
+    for samples in (side.indices, side.ignored):
+        if ((samples < -1) | (samples >= rows) | (samples == own)).any():
             raise DataError(f"{name} names a sample that is none or is its own", where=path, fix=_MEND)
     sums, has = side.weights.sum(1), (side.indices >= 0).any(1)
     if not np.isfinite(side.weights).all() or (side.weights < 0).any() or (abs(sums - has) > 1e-3).any():

@@ -137,7 +137,7 @@ class TogetherSet:
     def order(self, seed: int, shuffle_block: int) -> TogetherOrder:
         """The order in which a run trains on the set: by the positives of image rows."""
         plain = self.shards.order(seed, shuffle_block)
-        return TogetherOrder(plain, self.table.ab.indices, self.beside)
+        return TogetherOrder(plain, self.table.ab.indices.astype(np.int64), self.beside)
 
     def expect(self, indices: Indices, ahead: Iterable[int]) -> None:
         """As `ShardSet.expect`."""

@@ -159,7 +159,7 @@ def batch_share(order: Lists, lists: Lists, batch: int, usable: NDArray[np.bool_
     """
     number = np.empty(len(order), np.int64)
     number[order] = np.arange(len(order)) // batch
-    meets = ((number[lists] == number[:, None]) & (lists >= 0)).any(1)
+    meets = np.any((number[lists] == number[:, None]) & (lists >= 0), axis=1)
     return float(meets[usable].mean()) if usable.any() else float("nan")
 
 
@@ -194,7 +194,13 @@ def _measure(
 
 def _distances(truth: NDArray[np.float32], lists: Lists) -> NDArray[np.float32]:
     """L1 distance of each sample and its partners [N, K]; meaningless where there is none."""
-    return torch.from_numpy(truth)[torch.from_numpy(lists)].sub(torch.from_numpy(truth)[:, None]).abs().sum(2).numpy()
+    return (
+        torch.from_numpy(truth)[torch.from_numpy(lists)]
+        .sub(torch.from_numpy(truth)[:, None])
+        .abs()
+        .sum(2)
+        .numpy()
+    )
 
 
 def _agreement(records: list[dict[str, Any]], key: str, lists: Lists) -> float:

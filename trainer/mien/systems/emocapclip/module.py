@@ -56,7 +56,9 @@ class EmoCapModule(SystemModule):
         if table is None:
             fix = "write one with `mien mine RUN SET FILE`, or set objective.mining.source=online"
             raise RunError(
-                "objective.mining.source is table, but no table is given", where="data.train.neighbours", fix=fix
+                "objective.mining.source is table, but no table is given",
+                where="data.train.neighbours",
+                fix=fix,
             )
         self.objective.use(table)
 

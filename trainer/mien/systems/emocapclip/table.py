@@ -1,4 +1,4 @@
-"""Targets from a table of the whole set: of a sample's neighbours, those that are in the batch (spec section 4)."""
+"""Targets from a table of the whole set: neighbours of a sample that are in its batch (spec section 4)."""
 
 from __future__ import annotations
 

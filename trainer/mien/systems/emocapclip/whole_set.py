@@ -1,4 +1,4 @@
-"""Mining over a whole set: embed it once, compare all pairs in blocks (spec section 4; AVID-CMA's schedule)."""
+"""Mining over a whole set: embed it once, compare all pairs in blocks (spec section 4)."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mien.systems.emocapclip.model import EmoCapCLIP, unit
 from mien_kernels import Lists, Tags, mine
 
 if TYPE_CHECKING:
+    from mien.data.reader import ShardSet
     from mien.recipe import Recipe
 
 _BATCH = 64
@@ -99,8 +100,10 @@ def mine_embedded(
     return Neighbours(ab, ab if found.ba is found.ab else _side(found.ba), set_sha, {**told, **facts})
 
 
-def embed_run(run: Path, place: str, which: str = "last", show: bool = True) -> tuple[Embedded, Recipe, Any, int]:
-    """A set through the encoder of a run: embeddings, the run's recipe, the opened set, the checkpoint's step.
+def embed_run(
+    run: Path, place: str, which: str = "last", show: bool = True
+) -> tuple[Embedded, Recipe, ShardSet, int]:
+    """A set through the encoder of a run: embeddings, the run's recipe, the opened set, the step.
 
     Images are resized and nothing else; weights are the averaged ones where the run keeps an average.
 
@@ -108,6 +111,7 @@ def embed_run(run: Path, place: str, which: str = "last", show: bool = True) -> 
         RunError: if the run is unusable or none of EmoCapCLIP.
         DataError: if the set is.
     """
+    from rich.console import Console
     from rich.progress import track
 
     from mien import systems
@@ -126,14 +130,13 @@ def embed_run(run: Path, place: str, which: str = "last", show: bool = True) -> 
     shards = ShardSet(place, recipe.data.remote)
     bare = recipe.model_copy(update={"objective": without_guides(recipe.objective)})
     system = systems.get(recipe.system)
-    quarantine = Quarantine(
-        None, sha=shards.sha, size=len(shards), fraction=recipe.data.quarantine_fraction
-    )
+    quarantine = Quarantine(None, sha=shards.sha, size=len(shards), fraction=recipe.data.quarantine_fraction)
     stream = EvalStream(
         shards, system.transform(bare, "val"), system.collate(bare), batch=_BATCH, seed=recipe.seed,
         quarantine=quarantine,
     )  # fmt: skip
-    batches = track(stream, "embedding", total=len(stream), transient=True, disable=not show)
+    console = Console(stderr=True)
+    batches = track(stream, "embedding", total=len(stream), transient=True, disable=not show, console=console)
     return embed(encoder.model, recipe.objective, batches, len(shards)), recipe, shards, step
 
 
@@ -157,7 +160,9 @@ def _read(
         any_ = any_ | has
     if isinstance(total, float):
         raise RunError(
-            "the run trained no whole captions", where="objective", fix="mine with a run that has global_weight"
+            "the run trained no whole captions",
+            where="objective",
+            fix="mine with a run that has global_weight",
         )
     return unit(total), any_
 
