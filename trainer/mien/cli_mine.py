@@ -27,6 +27,14 @@ def mine(
     ignore_threshold: Annotated[
         float, typer.Option(help="Standard deviations from which one is ignored.")
     ] = 2.0,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Global batch of the report; default the run's.",
+            show_default=False,
+        ),
+    ] = None,
     which: Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")] = "last",
     seed: Annotated[int, typer.Option(help="Of the report's random pairs, sheets and intervals.")] = 0,
 ) -> None:
@@ -60,7 +68,7 @@ def mine(
         from mien.evaluation.mined import measure_rules, print_table
         from mien.evaluation.mined_page import write_report
 
-        made = measure_rules(embedded, config, shards, recipe, facts, seed=seed)
+        made = measure_rules(embedded, config, shards, recipe, facts, batch=batch, seed=seed)
         write_report(made, shards, report)
         print_table(made)
         print(report / "report.html")

@@ -114,6 +114,7 @@ def measure_rules(
     recipe: Recipe,
     facts: Mapping[str, Any],
     *,
+    batch: int | None = None,
     seed: int = 0,
 ) -> MinedReport:
     """Mine a set by each of `RULES` and measure what was found.
@@ -122,10 +123,12 @@ def measure_rules(
         embedded: the set.
         config: numbers and thresholds; its rule is not read.
         shards: the set, for its records and its order.
-        recipe: for the global batch and the order of its samples.
+        recipe: for the order of its samples.
         facts: what to say of the origin.
+        batch: samples of a global batch, for how many meet a positive; None takes the recipe's.
         seed: of random pairs and intervals.
     """
+    batch = batch or recipe.engine.global_batch
     records = [
         shards.read(index).record if usable else {} for index, usable in enumerate(embedded.valid.tolist())
     ]
@@ -139,10 +142,10 @@ def measure_rules(
         else:
             wanted = config.model_copy(update={"rule": rule, "ignore": 0})
             lists = lists_of(mine_embedded(embedded, wanted, shards.sha, {}))
-        found.append(_measure(rule, lists, embedded, records, truth, cut, shards, recipe, seed))
+        found.append(_measure(rule, lists, embedded, records, truth, cut, shards, recipe, batch, seed))
     told = {
         **facts, "samples": len(embedded), "usable": int(embedded.valid.sum()), "k": config.k,
-        "threshold": config.threshold, "global_batch": recipe.engine.global_batch, "beside": _BESIDE,
+        "threshold": config.threshold, "global_batch": batch, "beside": _BESIDE,
         "units": 0 if truth is None else truth.shape[1], "near_cut": cut, "set_sha": shards.sha,
     }  # fmt: skip
     return MinedReport(tuple(found), records, truth, told)
@@ -165,11 +168,11 @@ def batch_share(order: Lists, lists: Lists, batch: int, usable: NDArray[np.bool_
 
 def _measure(
     rule: str, lists: Lists, embedded: Embedded, records: list[dict[str, Any]],
-    truth: NDArray[np.float32] | None, cut: float | None, shards: ShardSet, recipe: Recipe, seed: int,
+    truth: NDArray[np.float32] | None, cut: float | None, shards: ShardSet, recipe: Recipe, batch: int,
+    seed: int,
 ) -> RuleFound:  # fmt: skip
     usable, real = embedded.valid.numpy(), lists >= 0
     plain = shards.order(recipe.seed, recipe.data.shuffle_block).epoch(0)
-    batch = recipe.engine.global_batch
     distance = near = None
     if truth is not None and cut is not None and real.any():
         people = [str(record.get("group", index)) for index, record in enumerate(records)]
