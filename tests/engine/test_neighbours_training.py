@@ -84,7 +84,7 @@ def test_a_run_killed_twice_ends_bitwise_equal(undisturbed_table, keys_of, tmp_p
 
 
 def test_two_ranks_see_the_same_global_batches(undisturbed_table, keys_of, tmp_path: Path) -> None:
-    keys = keys_of(tmp_path / "runs", "engine.nodes=2", "engine.devices=1")
+    keys = keys_of(tmp_path / "runs")
     for session in ranks(2, keys, tmp_path):
         assert session.wait() == 0, session.said()
     run = only_run(tmp_path / "runs")
