@@ -184,7 +184,7 @@ def _measure(
         near = bootstrap(hit_rate, np.stack([hits, count], 1), people, seed=seed)
     return RuleFound(
         rule, lists,
-        rows=float(real.any(1)[usable].mean()),
+        rows=float((real.sum(1) > 0)[usable].mean()),
         mean=float(real.sum(1)[usable].mean()),
         same_person=_agreement(records, "group", lists),
         same_movie=_agreement(records, "movie", lists),
