@@ -32,9 +32,9 @@ def load(tower: str, gpus: int) -> recipes.Recipe:
 
 @functools.cache
 def counted(tower: str, checkpointing: bool) -> tuple[Model, dict[int, Half]]:
-    """Networks of a tower on the meta device; memory is a line between these micro batches and beyond."""
+    """Networks of a tower on the meta device: at 128 samples, and where 1,024 are wanted a line to there."""
     model = Model(load(tower, 1 if checkpointing else 8), checkpointing)
-    return model, {micro: model.encode(micro) for micro in (32, 128)}
+    return model, {micro: model.encode(micro) for micro in ((32, 128) if checkpointing else (128,))}
 
 
 @pytest.mark.parametrize(("tower", "gpus"), ALL)
@@ -85,7 +85,5 @@ def test_the_step_flows_and_fits_an_80_gb_card(tower, gpus):
 
 def test_keeping_activations_on_one_gpu_would_not_fit():
     """Else the recipe would pay for recomputation without need."""
-    model, halves = counted("l14", False)
-    work = Workload(load("l14", 1), Weights.of(model.module), True, {False: halves}, model)
-    found = evaluate(Layout("ddp", 1024, 1, False, 1, 1), work, gpu_of("h100"), Assumptions())
-    assert not found.fits
+    _, halves = counted("b32", False)
+    assert 1024 / 128 * halves[128].held > gpu_of("h100").memory
