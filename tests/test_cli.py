@@ -14,6 +14,7 @@ COMMANDS = [
     ["train"],
     ["evaluate"],
     ["export"],
+    ["mine"],
     ["sweep"],
     ["doctor"],
     ["data", "synth"],

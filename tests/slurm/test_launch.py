@@ -132,9 +132,17 @@ def test_fine_tuning_is_launched_the_same_way(launch):
     told = launch("model.init_from=w.safetensors", launcher=FINETUNE, **BATCH)
     whole = launch("model.init_from=w.safetensors", **BATCH)
     assert " HOME/recipes/emocapclip_finetune/full.yaml --resume " in told
-    assert told == whole.replace("emocapclip/base", "emocapclip_finetune/full").replace(
-        "pretrain", "finetune"
-    )
+    whole = whole.replace("emocapclip/base", "emocapclip_finetune/full")
+    assert told == whole.replace("pretrain", "finetune")
+
+
+@pytest.mark.parametrize("nodes", [1, 4])
+def test_batch_job_takes_a_recipe_of_paper_scale_on_any_nodes(launch, nodes):
+    """Its nodes and GPUs are those of the job, so that one recipe runs on other numbers, too."""
+    job = BATCH | {"SLURM_JOB_NUM_NODES": str(nodes), "SLURM_NTASKS": str(8 * nodes)}
+    told = launch(f"emocapclip/paper/l14-{8 * nodes}gpu", **job)
+    wanted = f"mien train emocapclip/paper/l14-{8 * nodes}gpu --resume engine.nodes=auto engine.devices=auto "
+    assert wanted in told
 
 
 def test_batch_job_with_gpus_in_a_container(launch):

@@ -11,6 +11,7 @@ import typer
 
 from mien import __version__, cli_sweep
 from mien.cli_data import data
+from mien.cli_mine import mine
 from mien.cli_plan import plan
 from mien.errors import MienError
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.command(epilog="Example: mien plan emocapclip/vitl14 --nodes 8 --gpu h100 --plot memory.png")(plan)
+app.command(epilog="Example: mien mine RUN data/emocap/train neighbours.safetensors --report mined")(mine)
 
 Run = Annotated[Path, typer.Argument(help="Run folder, as `mien train` printed it.", show_default=False)]
 Which = Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")]

@@ -38,9 +38,16 @@ class TrainConfig(Config):
     """As in `SetConfig`."""
     mix: tuple[PartConfig, ...] | None = Field(default=None, min_length=1)
     """Sets whose samples come in the proportions of their weights, each in epochs of its own."""
+    neighbours: str | None = None
+    """Table that `mien mine` wrote for this set: samples come beside some of their neighbours, each still
+    once an epoch. `objective.mining.source=table` makes those neighbours the targets."""
+    beside: int = Field(default=3, ge=0, le=64)
+    """Neighbours of the table that follow a sample at once, at most; 0 leaves the order as it is."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> TrainConfig:
+        if self.neighbours is not None and self.mix is not None:
+            raise ValueError("neighbours are numbered in one set: give shards, not mix")
         if (self.shards is None) == (self.mix is None):
             raise ValueError("give either shards (one set) or mix (several, with weights); null drops one")
         if self.shards is not None:

@@ -24,6 +24,7 @@ from mien.data.order import Indices, SampleRandom
 from mien.data.quarantine import Fault
 from mien.data.reader import Sample, ShardSet
 from mien.data.retry import RemoteError
+from mien.data.together import TogetherSet
 from mien.errors import DataError
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -71,7 +72,11 @@ class Work(Dataset):
     """Turns a request into a batch; runs in a worker, or in the main process where there are none."""
 
     def __init__(
-        self, shards: ShardSet | MixedSet, transform: Transform, collate: Collate, seed: int
+        self,
+        shards: ShardSet | MixedSet | TogetherSet,
+        transform: Transform,
+        collate: Collate,
+        seed: int,
     ) -> None:
         self.shards = shards
         self.transform = transform

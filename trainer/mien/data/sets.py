@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from mien.data import neighbours
 from mien.data.cache import too_small
 from mien.data.config import DataConfig, SetConfig
 from mien.data.mixture import MixedSet
 from mien.data.reader import ShardSet
 from mien.data.remote_files import Reading
+from mien.data.together import TogetherSet
 from mien.errors import DataError
 
 
-def open_train(data: DataConfig, nodes: int = 1) -> ShardSet | MixedSet:
-    """The set to train on, or the mixture.
+def open_train(data: DataConfig, nodes: int = 1) -> ShardSet | MixedSet | TogetherSet:
+    """The set to train on, with its table of neighbours where there is one, or the mixture.
 
     Args:
         data: the section; `train` is given.
         nodes: of the run: on several, a cache that cannot hold the set may be worse than reading ranges.
 
     Raises:
-        DataError: naming the key, for a set that cannot be used, or a cache too small for a block of shards.
+        DataError: naming the key, for a set that cannot be used, a cache too small for a block of shards, or
+            a table of neighbours that is damaged or not of this set.
         RemoteError: for a server that cannot be read.
     """
     assert data.train is not None
@@ -28,9 +32,20 @@ def open_train(data: DataConfig, nodes: int = 1) -> ShardSet | MixedSet:
     keys = ["data.train"] if data.train.mix is None else keys
     sets = [_open(key, part, data) for key, part in zip(keys, data.train.parts, strict=True)]
     _settle(sets, data, nodes, data.shuffle_block)
+    if data.train.neighbours is not None:
+        return _with_neighbours(sets[0], Path(data.train.neighbours), data.train.beside)
     if len(sets) == 1:
         return sets[0]
     return MixedSet(sets, [part.weight for part in data.train.parts])
+
+
+def _with_neighbours(shards: ShardSet, path: Path, beside: int) -> TogetherSet:
+    try:
+        table = neighbours.load(path)
+        table.check(shards.sha, len(shards), path)
+        return TogetherSet(shards, table, beside)
+    except DataError as error:
+        raise DataError(error.what, where=f"data.train.neighbours: {error.where}", fix=error.fix) from error
 
 
 def open_val(data: DataConfig, nodes: int = 1) -> ShardSet | None:

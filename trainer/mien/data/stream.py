@@ -18,6 +18,7 @@ from mien.data.mixture import MixedOrder, MixedSet
 from mien.data.order import Order, Position, Share
 from mien.data.quarantine import Quarantine
 from mien.data.reader import ShardSet
+from mien.data.together import TogetherSet
 from mien.errors import DataError
 
 
@@ -53,7 +54,7 @@ class Stream:
 
     def __init__(
         self,
-        shards: ShardSet | MixedSet,
+        shards: ShardSet | MixedSet | TogetherSet,
         transform: Transform,
         collate: Collate,
         *,

@@ -19,6 +19,7 @@ from mien.data.mixture import MixedSet
 from mien.data.quarantine import Quarantine
 from mien.data.reader import ShardSet
 from mien.data.stream import EvalStream, Stream
+from mien.data.together import TogetherSet
 from mien.engine import lock, rng, trainer
 from mien.engine import resume as resuming
 from mien.engine.agree import Agreement
@@ -100,7 +101,7 @@ class _Session:
         resume: bool,
         shape: Shape,
         loop: Trainer,
-        shards: ShardSet | MixedSet,
+        shards: ShardSet | MixedSet | TogetherSet,
         held_out: ShardSet | None,
         signals: StopSignals,
         began: StartUp,
@@ -184,6 +185,7 @@ class _Session:
         try:
             rng.seed(self.recipe.seed)
             module = systems.get(self.recipe.system).build(self.recipe)
+            module.take_neighbours(self.shards.table if isinstance(self.shards, TogetherSet) else None)
             if self.recipe.engine.precision == "64":
                 module.double()  # Lightning does it after it has restored the weights, which rounds them
             assert isinstance(self.loop.strategy, Portable)
@@ -265,6 +267,6 @@ class _Session:
         )
         return Validation(batches, self.agreement)
 
-    def _quarantine(self, shards: ShardSet | MixedSet) -> Quarantine:
+    def _quarantine(self, shards: ShardSet | MixedSet | TogetherSet) -> Quarantine:
         ledger, share = self.folder.path / "quarantine.jsonl", self.recipe.data.quarantine_fraction
         return Quarantine(ledger, sha=shards.sha, size=len(shards), fraction=share)

@@ -14,6 +14,7 @@ from mien import optim
 from mien.engine.meters import Window
 
 if TYPE_CHECKING:
+    from mien.data.neighbours import Neighbours
     from mien.engine.agree import Agreement
     from mien.engine.guard import Guard
     from mien.engine.holdings import Holdings
@@ -90,6 +91,15 @@ class SystemModule(LightningModule, ABC):
         over is treated as one part.
         """
         return []
+
+    def take_neighbours(self, table: Neighbours | None) -> None:
+        """Be told of the training set's table of neighbours, None where there is none; before the first step.
+
+        A system that has no use for one ignores it.
+
+        Raises:
+            RunError: if the recipe needs a table and there is none.
+        """
 
     def pictures(self, batch: Batch, count: int) -> Tensor | None:
         """Images of a training batch to look at: uint8 [N <= count, 3, H, W]; None where there are none."""

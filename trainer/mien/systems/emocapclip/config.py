@@ -124,8 +124,9 @@ class MiningConfig(Config):
     rule: Literal["swap", "consensus", "cross", "union", "text", "image"] | None = None
     """What makes another pair a positive: R1 `swap`, R2 `consensus`, R3 `cross`, R4 `union`, `text`, `image`;
     null mines nothing."""
-    source: Literal["online", "guide"] = "online"
-    """Guidance: the detached embeddings of this step (G1), or the `guide.npy` of each sample (G2)."""
+    source: Literal["online", "guide", "table"] = "online"
+    """Guidance: the detached embeddings of this step (G1), the `guide.npy` of each sample (G2), or neighbours
+    in the whole set, mined beforehand (`data.train.neighbours`); of those the ones in the batch count."""
     guide_width: int = Field(default=0, ge=0, le=4096)
     """`guide`: columns of `guide.npy`."""
     guide_rows: Literal[1, 2] = 1

@@ -78,7 +78,7 @@ class Miner(nn.Module):
         )  # fmt: skip
         if self.training:
             self.stats.copy_(found.stats)
-        return _positives(found.ab, found.ba, share_at(config, step), rows.start)
+        return positives_of(found.ab, found.ba, config, step, rows.start)
 
     @torch.no_grad()
     def sentences(
@@ -111,7 +111,7 @@ class Miner(nn.Module):
         )  # fmt: skip
         if self.training:
             self.local_stats.copy_(found.stats)
-        return _positives(found.ab, found.ba, share_at(config, step), rows.start)
+        return positives_of(found.ab, found.ba, config, step, rows.start)
 
 
 def _everyone(
@@ -125,8 +125,10 @@ def _everyone(
     return *gathered, keys, own_rows(len(valid), group)  # type: ignore[return-value]
 
 
-def _positives(ab: Lists, ba: Lists, share: float, start: int) -> Positives:
+def positives_of(ab: Lists, ba: Lists, config: MiningConfig, step: int, start: int) -> Positives:
+    """Soft targets of mined lists at a step; `start` is the first of this rank's rows among all."""
     mined = (ab.indices >= 0).float().sum(1).mean() if ab.indices.shape[1] else 0.0
+    share = share_at(config, step)
     if share == 0:  # not warm yet: the plain contrast, with nothing left out
         return Positives(mined=mined)
     return Positives(ab.targets(share, start), ba.targets(share, start), (ab.ignored, ba.ignored), mined)

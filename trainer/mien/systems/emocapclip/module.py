@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mien.errors import RunError
 from mien.optim import decay_groups
 from mien.systems.base import Batch, SystemModule
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
@@ -18,6 +19,7 @@ from mien.systems.emocapclip.objective import Encoded, Objective, text_keys, wor
 from mien_kernels import gather_rows
 
 if TYPE_CHECKING:
+    from mien.data.neighbours import Neighbours
     from mien.recipe import Recipe
 
 _PATCH_HEAD_LR = 10.0  # spec section 5: towers 1e-5, LN_loc and W_loc 1e-4
@@ -45,6 +47,20 @@ class EmoCapModule(SystemModule):
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor | float]]:
         """Loss of a micro batch as `samples.Collate` makes it; `step` drives the warm-up of mining."""
         return self.objective(self.encode(batch), batch, step)
+
+    def take_neighbours(self, table: Neighbours | None) -> None:
+        """Targets of `objective.mining.source: table`; raises RunError where that source has no table."""
+        mining = self.levels.mining
+        if mining.rule is None or mining.source != "table":
+            return
+        if table is None:
+            fix = "write one with `mien mine RUN SET FILE`, or set objective.mining.source=online"
+            raise RunError(
+                "objective.mining.source is table, but no table is given",
+                where="data.train.neighbours",
+                fix=fix,
+            )
+        self.objective.use(table)
 
     def encode(self, batch: Batch) -> Encoded:
         """Embeddings of a micro batch; every sentence that takes part is encoded once, in one pass."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -12,7 +13,11 @@ from mien.systems.emocapclip.config import ObjectiveConfig
 from mien.systems.emocapclip.local import queries
 from mien.systems.emocapclip.mining import Miner, Positives
 from mien.systems.emocapclip.model import unit
+from mien.systems.emocapclip.table import TableMiner
 from mien_kernels import Tags, contrast, own_rows, symmetric_contrast
+
+if TYPE_CHECKING:
+    from mien.data.neighbours import Neighbours
 
 Batch = dict[str, Tensor]
 _MASK = 0x7FFF_FFFF_FFFF_FFFF
@@ -60,6 +65,11 @@ class Objective(nn.Module):
         super().__init__()
         self.config = config
         self.miner = Miner(config.mining, config.backend)
+        self.table: TableMiner | None = None
+
+    def use(self, table: Neighbours) -> None:
+        """Take whole captions' positives from a table of the training set from now on."""
+        self.table = TableMiner(self.config.mining, table)
 
     def forward(self, encoded: Encoded, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor | float]]:
         """Weighted sum of the levels, 0-d, and its parts for the log.
@@ -106,10 +116,15 @@ class Objective(nn.Module):
             has = has | batch["has_g"]
         if self.config.summary_weight:
             has = has | batch["has_s"]
+        live = batch["valid"] & has
+        if self.config.mining.source == "table":  # of the training set: of no use in validation
+            if self.table is None or not self.training:
+                return Positives()
+            return self.table.captions(batch["index"], live, step, group)
         image, text = encoded.image.detach(), unit((encoded.global_ + encoded.summary).detach())
         if self.config.mining.source == "guide":
             text, image = _guides(batch["guide"], image)
-        return self.miner.captions(image, text, batch["valid"] & has, _same_image(batch), step, group)
+        return self.miner.captions(image, text, live, _same_image(batch), step, group)
 
     def _level(
         self, image: Tensor, text: Tensor, scale: Tensor, level: str, captions: Positives, batch: Batch,
