@@ -159,7 +159,7 @@ def _require(how: Making) -> None:
         (
             32 <= how.size <= 1024 and how.size % 2 == 0,
             f"frames of {how.size} pixels",
-            "give an even 32 to 1024",
+            "give 32 to 1024, even",
         ),
     ):
         if not holds:

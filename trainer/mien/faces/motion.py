@@ -153,7 +153,7 @@ def _saccades(frames: int, rng: np.random.Generator) -> np.ndarray:
     """Gaze that rests and jumps, degrees, float64 [frames, 2]."""
     place = np.zeros((frames, 2))
     for _ in range(1 + frames // 24):
-        place[int(rng.integers(frames)) :] = rng.normal(0, [2.5, 1.5])
+        place[int(rng.integers(1, max(frames, 2))) :] = rng.normal(0, [2.5, 1.5])
     return place
 
 
