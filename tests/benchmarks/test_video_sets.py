@@ -40,7 +40,7 @@ def _items(sets: Path, name: str) -> dict[str, Item]:
 
 
 def _person(index: int, classes: int, people: int = 3) -> int:
-    return (index + index // classes) % people
+    return (index % classes + index // classes) % people
 
 
 def test_names_are_in_the_order_of_the_published_table() -> None:
@@ -138,7 +138,7 @@ def test_crema_d(sets: Path) -> None:
     assert (sets / "crema-d" / "VideoFlash" / "1064_IEO_DIS_MD.flv").is_file()
     for index in range(12):
         actor = (1001, 1031, 1061)[_person(index, 6)]
-        item = items[f"{actor}_{('IEO', 'TIE')[index // 6]}_{codes[index % 6]}_XX"]
+        item = items[f"{actor}_IEO_{codes[index % 6]}_XX"]
         assert (item.label, item.group) == (crema_d.CLASSES[index % 6], str(actor))
         assert item.fold == {1001: 1, 1031: 2, 1061: 4}[actor]
 
@@ -158,7 +158,7 @@ def test_ravdess(sets: Path) -> None:
     assert len(items) == 16
     for index in range(16):
         actor = (1, 9, 17)[_person(index, 8)]
-        item = items[f"01-{index % 8 + 1:02d}-02-{index // 8 + 1:02d}-01-{actor:02d}"]
+        item = items[f"01-{index % 8 + 1:02d}-01-01-01-{actor:02d}"]
         assert (item.label, item.group) == (ravdess.CLASSES[index % 8], f"{actor:02d}")
         assert item.fold == (actor - 1) // 4 + 1
         # Of doubles the one with sound.
@@ -181,13 +181,39 @@ def test_enterface05(sets: Path) -> None:
 def test_frames_are_those_that_were_drawn(sets: Path, name: str) -> None:
     first = {
         "dfew": "00001", "ferv39k": "Action/Happy/0001", "mafw": "00001",
-        "afew": "Val_AFEW/Angry/000000001", "crema-d": "1001_IEO_ANG_XX", "ravdess": "01-01-02-01-01-01",
+        "afew": "Val_AFEW/Angry/000000001", "crema-d": "1001_IEO_ANG_XX", "ravdess": "01-01-01-01-01-01",
         "enterface05": "subject 1/anger/sentence 1",
     }  # fmt: skip
     how, classes = _how(name), VIDEO[name].classes
     drawn = next(takes(how, classes)).clip.frames
     found = clip_frames(_items(sets, name)[first[name]].media, how.frames).transpose(0, 2, 3, 1)
     assert np.abs(found.astype(float) - drawn).mean() < 14
+
+
+def test_everybody_shows_every_class_equally_often() -> None:
+    how = Making(people=2, each=4, size=32, frames=1)
+    shown = Counter((take.person, take.label) for take in takes(how, ("happy", "sad", "angry")))
+    assert shown == dict.fromkeys(
+        ((person, label) for person in range(2) for label in ("happy", "sad", "angry")), 2
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "people", "each"), [("crema-d", 91, 11), ("ravdess", 24, 4), ("enterface05", 43, 5)]
+)
+def test_a_maker_refuses_more_than_the_set_has_room_for(
+    tmp_path: Path, name: str, people: int, each: int
+) -> None:
+    for how, message in (
+        (Making(people=people + 1), f"making: {people + 1} people; give at most {people}"),
+        (
+            Making(people=2, each=2 * each + 1),
+            f"making: {2 * each + 1} clips of each class; give at most {each} a person, {2 * each}",
+        ),
+    ):
+        with pytest.raises(DataError) as caught:
+            VIDEO[name].make(tmp_path / "set", how)
+        assert str(caught.value) == message
 
 
 def test_folds_of_the_full_sets() -> None:

@@ -61,8 +61,8 @@ def takes(how: Making, classes: Sequence[str], parts: Sequence[Sequence[str]] = 
     people = [_person(how.seed, number) for number in range(how.people)]
     for index in track(range(how.each * len(classes)), "drawing clips", transient=True):
         turn, kind = divmod(index, len(classes))
-        # One further at each turn, or a person would show the same class again where the numbers divide.
-        person = (index + turn) % how.people
+        # One further at each turn: everybody shows every class, equally often.
+        person = (kind + turn) % how.people
         rng = np.random.default_rng([how.seed, 5, index])
         expression = express(parts[kind] if parts else (classes[kind],), rng)
         clip = make_clip(people[person], expression, rng, frames=how.frames, size=how.size)
@@ -90,7 +90,7 @@ def express(words: Sequence[str], rng: np.random.Generator) -> Expression:
 
 
 def _express(word: str, rng: np.random.Generator) -> Expression:
-    strength = float(rng.uniform(0.7, 1.0))
+    strength = float(rng.uniform(0.85, 1.0))
     if word in EMOTIONS:
         return sample_expression(word, rng, 0.1 if word == "neutral" else strength, incidental=False)
     return Expression(word, strength, Actions.of({unit: v * strength for unit, v in _MIXED[word].items()}))
@@ -148,6 +148,19 @@ def fresh(folder: Path) -> Iterator[Path]:
         work.rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def require_room(how: Making, people: int, each: int) -> None:
+    """Refuse more people than a set has, or more than `each` clips of a class a person.
+
+    Raises:
+        DataError: with the largest numbers that fit.
+    """
+    if how.people > people:
+        raise DataError(f"{how.people} people", where="making", fix=f"give at most {people}")
+    if how.each > each * how.people:
+        fix = f"give at most {each} a person, {each * how.people}"
+        raise DataError(f"{how.each} clips of each class", where="making", fix=fix)
 
 
 def _require(how: Making) -> None:

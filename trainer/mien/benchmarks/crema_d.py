@@ -12,11 +12,12 @@ there.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from mien.benchmarks.base import Benchmark, Item, Making
 from mien.benchmarks.clip_lists import entries, subject_fold
-from mien.benchmarks.clip_making import fresh, takes, write_video
+from mien.benchmarks.clip_making import fresh, require_room, takes, write_video
 from mien.errors import DataError
 
 _CODES = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"}
@@ -62,16 +63,22 @@ def _item(path: Path) -> Item:
 
 
 def make(folder: Path, how: Making) -> None:
-    """Writes a small set with actors from all folds, and one of the broken clips, an empty file."""
+    """Writes a small set with actors from all folds, and one of the broken clips, an empty file.
+
+    Raises:
+        DataError: if `how` asks for more people or clips than the set has room for.
+    """
+    # One sentence of an actor and emotion may be a broken clip.
+    require_room(how, ACTORS, len(_SENTENCES) - 1)
     codes = list(_CODES)
     with fresh(folder) as root:
+        said: Counter[tuple[int, str]] = Counter()
         for take in takes(how, CLASSES):
-            # Each set of people has its sentence, so that no name comes twice.
-            sentence = _SENTENCES[take.turn % len(_SENTENCES)]
-            name = f"{actor_of(take.person, how.people)}_{sentence}_{codes[CLASSES.index(take.label)]}_XX"
-            path = root / _FOLDER / f"{name}.flv"
-            if name not in BROKEN:
-                write_video(path, take.clip.frames)
+            actor, code = actor_of(take.person, how.people), codes[CLASSES.index(take.label)]
+            names = [f"{actor}_{sentence}_{code}_XX" for sentence in _SENTENCES]
+            name = [name for name in names if name not in BROKEN][said[actor, code]]
+            said[actor, code] += 1
+            write_video(root / _FOLDER / f"{name}.flv", take.clip.frames)
         (root / _FOLDER / f"{min(BROKEN)}.flv").write_bytes(b"")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mien.benchmarks.base import Benchmark, Item, Making
 from mien.benchmarks.clip_lists import natural, subject_fold
-from mien.benchmarks.clip_making import fresh, takes, write_video
+from mien.benchmarks.clip_making import fresh, require_room, takes, write_video
 from mien.errors import DataError
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -80,12 +80,7 @@ def make(folder: Path, how: Making) -> None:
     Raises:
         DataError: if `how` asks for more people or clips than the set has room for.
     """
-    if how.people > len(SUBJECTS):
-        raise DataError(f"{how.people} people", where="making", fix=f"give at most {len(SUBJECTS)}")
-    if how.each > 5 * how.people:
-        raise DataError(
-            f"{how.each} clips of each class", where="making", fix=f"give at most {5 * how.people}"
-        )
+    require_room(how, len(SUBJECTS), 5)
     with fresh(folder) as root:
         said: dict[tuple[int, str], int] = {}
         for take in takes(how, CLASSES):

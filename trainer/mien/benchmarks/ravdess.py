@@ -13,11 +13,12 @@ blocks are not.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from mien.benchmarks.base import Benchmark, Item, Making
 from mien.benchmarks.clip_lists import OWNER, entries, subject_fold
-from mien.benchmarks.clip_making import fresh, takes, write_video
+from mien.benchmarks.clip_making import fresh, require_room, takes, write_video
 from mien.errors import DataError
 
 CLASSES = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -71,14 +72,16 @@ def make(folder: Path, how: Making) -> None:
     """Writes a small set; clips with sound have their double without, every third has only that; and a song.
 
     Raises:
-        DataError: if `how` asks for more people than the set has.
+        DataError: if `how` asks for more people or clips than the set has room for.
     """
-    if how.people > ACTORS:
-        raise DataError(f"{how.people} people", where="making", fix=f"give at most {ACTORS}")
+    require_room(how, ACTORS, 4)
     with fresh(folder) as root:
+        said: Counter[tuple[int, str]] = Counter()
         for take in takes(how, CLASSES):
             emotion, actor = CLASSES.index(take.label) + 1, actor_of(take.person, how.people)
-            rest = f"{emotion:02d}-02-{take.turn % 2 + 1:02d}-{take.turn // 2 + 1:02d}-{actor:02d}.mp4"
+            repetition, statement = divmod(said[actor, take.label], 2)
+            said[actor, take.label] += 1
+            rest = f"{emotion:02d}-01-{statement + 1:02d}-{repetition + 1:02d}-{actor:02d}.mp4"
             for modality in ("02",) if take.index % 3 == 2 else ("01", "02"):
                 write_video(root / f"Actor_{actor:02d}" / f"{modality}-01-{rest}", take.clip.frames)
             if take.index == 0:
