@@ -133,3 +133,33 @@ def test_a_file_without_pictures_is_no_video(tmp_path: Path) -> None:
         container.mux(stream.encode(sound))
         container.mux(stream.encode())
     _fails((path,), f"{path}: no video stream; take the file with pictures")
+
+
+def test_an_unknown_codec_is_told(tmp_path: Path) -> None:
+    path = _video(tmp_path / "odd.mp4")
+    content = path.read_bytes()
+    assert content.count(b"avc1") >= 1
+    path.write_bytes(content.replace(b"avc1", b"zzzz"))
+    _fails((path,), f"{path}: codec of the video is unknown; encode the clip as h264")
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.flv", "a.jpg"])
+def test_damage_anywhere_gives_frames_or_one_error(tmp_path: Path, name: str) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / name
+    if name == "a.jpg":
+        Image.fromarray(rng.integers(0, 255, (48, 64, 3), np.uint8)).save(path)
+    else:
+        _video(path)
+    good, shapes, messages = path.read_bytes(), set(), []
+    for _ in range(40):
+        content = bytearray(good)
+        for place in rng.integers(0, len(content), 12):
+            content[place] = rng.integers(256)
+        path.write_bytes(content)
+        try:
+            shapes.add(clip_frames((path,), 3).shape[:2])
+        except DataError as error:
+            messages.append(str(error))
+    assert shapes == {(3, 3)}
+    assert all(message.startswith(f"{path}: ") for message in messages)

@@ -95,7 +95,7 @@ def _picture(path: Path) -> np.ndarray:
             if image.width * image.height > MOST_PIXELS:
                 raise _too_large(path, image.width, image.height)
             return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError("no picture that can be decoded", where=path, fix="copy the file again") from error
 
 
@@ -131,10 +131,13 @@ def _packets(path: Path) -> int:
     """Number of packets with content, which is the number of frames of an undamaged file."""
     import av
 
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="replace") as container:
         if not container.streams.video:
             raise DataError("no video stream", where=path, fix="take the file with pictures")
         stream = container.streams.video[0]
+        # Without a decoder the stream has no size either.
+        if stream.codec_context is None:
+            raise DataError("codec of the video is unknown", where=path, fix="encode the clip as h264")
         if stream.width * stream.height > MOST_PIXELS:
             raise _too_large(path, stream.width, stream.height)
         length = 0
@@ -153,7 +156,7 @@ def _pick(path: Path, chosen: Sequence[int]) -> np.ndarray | int:
 
     wanted, kept, length = set(chosen), {}, 0
     shape: tuple[int, ...] = ()
-    with av.open(str(path)) as container:
+    with av.open(str(path), metadata_errors="replace") as container:
         for frame in _decode(container):
             if length in wanted:
                 if frame.width * frame.height > MOST_PIXELS:
