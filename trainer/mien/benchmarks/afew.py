@@ -1,6 +1,7 @@
 """AFEW (EmotiW): clips of films, seven emotions, train and validation part.
 
-Known from the EmotiW challenge (Dhall et al., IEEE MultiMedia 2012) and public loaders: `Train_AFEW` and
+The layout of the EmotiW challenge (Dhall et al., IEEE MultiMedia 2012) as it is commonly described; no
+document of the owner was at hand to check it, only the seven classes in public code: `Train_AFEW` and
 `Val_AFEW`, a folder for each emotion, avi files. The validation part has about 380 clips (emocapclip
 spec, section 6.1).
 

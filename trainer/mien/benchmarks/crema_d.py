@@ -1,12 +1,13 @@
 """CREMA-D: 91 actors say twelve sentences, six emotions; five folds by actor.
 
-Known from the owner's README (github.com/CheyneyComputerScience/CREMA-D; Cao et al., IEEE TAC 2014):
-files `VideoFlash/1001_DFA_ANG_XX.flv` (actor, sentence, emotion, level), 7,442 clips, and from HiCMAE's
-preparation script: order of classes, blocks of 18 actors (the last of 19) as folds, four broken clips
-left out. That leaves 7,438; the emocapclip spec (section 6.1) counts 7,437, so one more is missing there.
+Known from HiCMAE's preparation script, which cites the owner's README
+(github.com/CheyneyComputerScience/CREMA-D; Cao et al., IEEE TAC 2014): names such as `1001_DFA_ANG_XX`
+(actor, sentence, emotion, level), 7,442 clips, order of classes, blocks of 18 actors (the last of 19) as
+folds, four broken clips left out. That leaves 7,438; the emocapclip spec (section 6.1) counts 7,437, so
+one more is missing there.
 
-Decided here: a clip may be flv or mp4 (public copies are converted); mp4 comes first where both are
-there.
+Decided here: the codes of sentences serve the maker only and are not checked; a clip may be flv or mp4
+(public copies are converted); mp4 comes first where both are there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _CODES = {"ANG": "anger", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU"
 CLASSES = tuple(_CODES.values())
 FOLDS, ACTORS, FIRST_ACTOR = 5, 91, 1001
 BROKEN = frozenset({"1076_MTI_NEU_XX", "1076_MTI_SAD_XX", "1064_TIE_SAD_XX", "1064_IEO_DIS_MD"})
-"""Clips that the owner's README lists as broken, left out as HiCMAE does."""
+"""Clips that HiCMAE leaves out as broken, after the owner's README."""
 _FOLDER = "VideoFlash"
 _ENDINGS = (".mp4", ".flv")
 _NAME = re.compile(r"(\d{4})_([A-Z]{3})_([A-Z]{3})_(XX|X|LO|MD|HI)")

@@ -1,9 +1,8 @@
 """DFEW: clips of films, seven emotions, five folds.
 
-Known from the owner's page (dfew-dataset.github.io), the paper (Jiang et al., ACM MM 2020) and the
-preparation script of MAE-DFER: lists `set_1.csv` to `set_5.csv` with columns video_name and label 1 to 7
-in the order of `CLASSES`; frames in folders of five digits. Test list 1 has 2,341 clips (emocapclip spec,
-section 6.1).
+Known from the preparation script of MAE-DFER (the set: dfew-dataset.github.io; Jiang et al., ACM MM
+2020): lists `set_1.csv` to `set_5.csv` with columns video_name and label 1 to 7 in the order of
+`CLASSES`; frames in folders of five digits. Test list 1 has 2,341 clips (emocapclip spec, section 6.1).
 
 Decided here: face frames (`clip_224x224`, as published results use) come before original videos, and the
 sixteen time-aligned frames come last. A video may be called `1.mp4` or `00001.mp4`. A clip that no list

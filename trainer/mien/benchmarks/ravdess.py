@@ -1,9 +1,10 @@
 """RAVDESS: 24 actors speak two sentences, eight emotions; six folds by actor.
 
-Known from the owners (Livingstone and Russo, PLOS ONE 2018): `Actor_01/01-01-03-01-02-01-01.mp4` is
-modality (01 sound and picture, 02 picture only, 03 sound only), vocal channel (01 speech, 02 song),
-emotion 01 to 08 in the order of `CLASSES`, intensity, statement, repetition, actor. Speech has 60 clips
-of each actor, 1,440 in all (emocapclip spec, section 6.1).
+The naming of the owners (Livingstone and Russo, PLOS ONE 2018) as it is commonly described; their
+document was not at hand to check it: `Actor_01/01-01-03-01-02-01-01.mp4` is modality (01 sound and
+picture, 02 picture only, 03 sound only), vocal channel (01 speech, 02 song), emotion 01 to 08 in the
+order of `CLASSES`, intensity, statement, repetition, actor. Speech has 60 clips of each actor, 1,440 in
+all (emocapclip spec, section 6.1).
 
 Decided here: speech only; of a clip with and without sound the pictures are the same, so the one with
 sound counts; folds are blocks of four actors in order; six folds without a shared actor are known, their
