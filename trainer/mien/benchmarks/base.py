@@ -7,7 +7,7 @@ every file it names is there.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -100,6 +100,7 @@ class Benchmark:
         classes: labels in the order of the set's own documents; underscores never, lower case.
         units: FACS numbers that are scored, of the task `au`.
         folds: how many folds are averaged; 0 where there is one test split.
+        parts: of a compound class that the set itself names by its parts: these, as single classes.
         source: owner's document or paper that the layout follows.
         layout: the folder as text, for `--help` and messages.
         read: (folder) -> all items of all splits. Raises DataError that says what the folder lacks.
@@ -118,6 +119,7 @@ class Benchmark:
     marker: str
     units: tuple[int, ...] = ()
     folds: int = 0
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def open(self, folder: str | Path) -> list[Item]:
         """Items of a folder, checked.
