@@ -9,6 +9,7 @@ from PIL import Image
 from mien.benchmarks import clips
 from mien.benchmarks.clip_making import write_video
 from mien.benchmarks.clips import clip_frames, frame_indices
+from mien.data import video
 from mien.errors import DataError
 
 # Far apart after chroma subsampling and lossy coding.
@@ -75,7 +76,7 @@ def test_frame_files_come_back_exactly(tmp_path: Path) -> None:
 def test_only_wanted_frames_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
     stack = np.stack
-    monkeypatch.setattr(clips.np, "stack", lambda parts: kept.append(len({*map(id, parts)})) or stack(parts))
+    monkeypatch.setattr(video.np, "stack", lambda parts: kept.append(len({*map(id, parts)})) or stack(parts))
     clip_frames((_video(tmp_path / "a.mp4", 60),), 4)
     assert kept == [4]
 
@@ -102,11 +103,11 @@ def test_bad_files_are_named_with_a_mending(tmp_path: Path, monkeypatch: pytest.
     path.write_bytes(b"not a video " * 50)
     _fails((path,), f"{path}: no video that can be decoded; copy the file again")
     _video(path)
-    monkeypatch.setattr(clips, "MOST_FRAMES", 10)
+    monkeypatch.setattr(video, "MAX_FRAMES", 10)
     _fails((path,), f"{path}: clip of 11 frames or more, more than 10; cut it into clips")
-    monkeypatch.setattr(clips, "MOST_PIXELS", 1000)
+    monkeypatch.setattr(video, "MAX_PIXELS", 1000)
     _fails((path,), f"{path}: frames of 64 x 48 pixels, more than 1000; scale the clip down")
-    monkeypatch.setattr(clips, "MOST_BYTES", 100)
+    monkeypatch.setattr(video, "MAX_BYTES", 100)
     _fails((path,), f"{path}: file has {path.stat().st_size} bytes, more than 100; cut it into clips")
 
 
@@ -118,7 +119,8 @@ def test_bad_frame_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Image.new("RGB", (10, 20)).save(bad)
     mending = "take the frames as their owner publishes them"
     _fails((good, bad), f"{bad}: a frame of 10 x 20 pixels in a clip of 20 x 10; {mending}")
-    monkeypatch.setattr(clips, "MOST_FRAMES", 1)
+    monkeypatch.setattr(clips, "MAX_FRAMES", 1)
+    monkeypatch.setattr(video, "MAX_FRAMES", 1)
     _fails((good, bad), f"{tmp_path}: clip of 2 frames or more, more than 1; cut it into clips")
 
 

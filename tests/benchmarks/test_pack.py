@@ -137,6 +137,6 @@ def test_wrong_choices_and_broken_media_are_told(tmp_path: Path) -> None:
             choose(benchmark, benchmark.read(tmp_path), split, fold)
     items = folded.read(tmp_path)
     items[0].media[0].write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"0\.mp4: video cannot be decoded"):
+    with pytest.raises(DataError, match=r"0\.mp4: no video that can be decoded"):
         pack_items(folded, items, tmp_path / "set")
     assert not (tmp_path / "set").exists()

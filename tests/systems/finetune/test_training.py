@@ -178,7 +178,7 @@ def test_frames_of_a_video_are_the_chosen_ones_and_faults_are_told(tmp_path: Pat
     assert found == pytest.approx([levels[n] for n in (1, 4, 7, 10)], abs=6)
     assert read_frames(data, spread(24)).shape[0] == 24
     for bad in (b"", b"not a video", data[:200]):
-        with pytest.raises(DataError, match=r"here: (video|file without).*; write it again"):
+        with pytest.raises(DataError, match=r"here: (no video that can|file is empty).*; copy"):
             read_frames(bad, spread(4), "here")
     clips = ShardSet(write_clips(tmp_path / "set", each=1))
     assert clips.schema == "clip/1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -15,13 +16,16 @@ from torch import Tensor
 
 from mien.errors import DataError
 
-MAX_PIXELS = 1 << 23
+MAX_BYTES = 512 << 20
+"""Largest file."""
+MAX_PIXELS = 4096 * 2304
 """Largest frame."""
 MAX_FRAMES = 20_000
-"""Longest video, in frames."""
+"""Longest video, in frames: more than ten minutes at 30 a second."""
 
 Choose = Callable[[int], Sequence[int]]
 """How many frames there are -> which to keep, rising; one may be named several times."""
+_FIX = "copy the file again"
 
 
 def read_frames(source: Path | bytes, choose: Choose, where: object = "") -> Tensor:
@@ -30,25 +34,25 @@ def read_frames(source: Path | bytes, choose: Choose, where: object = "") -> Ten
     Args:
         source: file, or its bytes.
         choose: which frames.
-        where: for messages.
+        where: for messages; default the file.
 
     Raises:
         DataError: if it is no video, holds no frames, is damaged, or exceeds a limit.
     """
     import av
 
+    where = where or (source if isinstance(source, Path) else "")
+    _require_size(source, where)
     try:
-        with av.open(_open(source)) as container:
-            _check(container, where)
-            total = sum(1 for packet in container.demux(video=0) if packet.size)
-        if total == 0:
-            raise DataError("video without frames", where=where, fix="write it again")
-        if total > MAX_FRAMES:
-            raise DataError(f"video of {total} frames", where=where, fix=f"cut it to {MAX_FRAMES} or fewer")
-        with av.open(_open(source)) as container:
-            return _pick(container, list(choose(total)), where)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise _undecodable(error, where) from error
+        frames = _pick(source, list(choose(_packets(source, where))), where)
+        if isinstance(frames, int):
+            # It holds fewer frames than packets (a damaged or odd end): choose among those that decode.
+            frames = _pick(source, list(choose(frames)), where)
+    except (av.FFmpegError, OSError) as error:
+        raise DataError("no video that can be decoded", where=where, fix=_FIX) from error
+    if isinstance(frames, int):
+        raise DataError("decodes differently each time", where=where, fix=_FIX)
+    return torch.from_numpy(frames).permute(0, 3, 1, 2)
 
 
 def iterate_frames(source: Path | bytes, where: object = "") -> Iterator[NDArray[np.uint8]]:
@@ -59,16 +63,20 @@ def iterate_frames(source: Path | bytes, where: object = "") -> Iterator[NDArray
     """
     import av
 
+    where = where or (source if isinstance(source, Path) else "")
+    _require_size(source, where)
+    number = 0
     try:
-        with av.open(_open(source)) as container:
-            _check(container, where)
-            for number, frame in enumerate(container.decode(video=0)):
+        with _opened(source, where) as container:
+            for frame in container.decode(container.streams.video[0]):
                 if number == MAX_FRAMES:
-                    fix = f"cut it to {MAX_FRAMES} or fewer"
-                    raise DataError(f"video of more than {MAX_FRAMES} frames", where=where, fix=fix)
-                yield frame.to_ndarray(format="rgb24")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise _undecodable(error, where) from error
+                    raise too_long(where, number)
+                number += 1
+                yield _pixels(frame, where)
+    except (av.FFmpegError, OSError) as error:
+        raise DataError("no video that can be decoded", where=where, fix=_FIX) from error
+    if number == 0:
+        raise DataError("video holds no frame", where=where, fix=_FIX)
 
 
 def spread(count: int) -> Choose:
@@ -111,37 +119,78 @@ def to_mp4(frames: Iterable[NDArray[np.uint8]], rate: float = 25.0) -> bytes:
     return target.getvalue()
 
 
-def _undecodable(error: Exception, where: object) -> DataError:
-    reason = " ".join(str(error).split())[:200]
-    return DataError(f"video cannot be decoded: {reason}", where=where, fix="write it again")
+def too_large(where: object, width: int, height: int) -> DataError:
+    """The error of a frame that exceeds the limit."""
+    what = f"frames of {width} x {height} pixels, more than {MAX_PIXELS}"
+    return DataError(what, where=where, fix="scale the clip down")
 
 
-def _open(source: Path | bytes) -> Any:
-    return io.BytesIO(source) if isinstance(source, bytes) else str(source)
+def too_long(where: object, length: int) -> DataError:
+    """The error of a clip that exceeds the limit."""
+    what = f"clip of {length} frames or more, more than {MAX_FRAMES}"
+    return DataError(what, where=where, fix="cut it into clips")
 
 
-def _check(container: Any, where: object) -> None:
-    if not container.streams.video:
-        raise DataError("file without a video stream", where=where, fix="write it again")
-    context = container.streams.video[0].codec_context
-    if context.width * context.height > MAX_PIXELS:
-        what = f"frames of {context.width} x {context.height} pixels"
-        raise DataError(what, where=where, fix=f"keep frames below {MAX_PIXELS} pixels")
+def _require_size(source: Path | bytes, where: object) -> None:
+    try:
+        size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    except OSError as error:
+        raise DataError("no such file", where=where, fix="copy the set again") from error
+    if size == 0:
+        raise DataError("file is empty", where=where, fix=_FIX)
+    if size > MAX_BYTES:
+        raise DataError(f"file has {size} bytes, more than {MAX_BYTES}", where=where, fix="cut it into clips")
 
 
-def _pick(container: Any, wanted: list[int], where: object) -> Tensor:
-    kept: dict[int, Tensor] = {}
-    last, needed = max(wanted), set(wanted)
-    newest = None
-    for number, frame in enumerate(container.decode(video=0)):
-        newest = frame
-        if number in needed:
-            kept[number] = torch.from_numpy(frame.to_ndarray(format="rgb24"))
-        if number == last:
-            break
-    if newest is None:
-        raise DataError("video without frames", where=where, fix="write it again")
-    if missing := needed - kept.keys():  # a file that ends early, or with packets that hold no frame
-        end = torch.from_numpy(newest.to_ndarray(format="rgb24"))
-        kept |= dict.fromkeys(missing, end)
-    return torch.stack([kept[number] for number in wanted]).permute(0, 3, 1, 2)
+@contextlib.contextmanager
+def _opened(source: Path | bytes, where: object) -> Iterator[Any]:
+    """A container with a video stream that can be decoded and is not too large."""
+    import av
+
+    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    with av.open(file, metadata_errors="replace") as container:
+        if not container.streams.video:
+            raise DataError("no video stream", where=where, fix="take the file with pictures")
+        stream = container.streams.video[0]
+        if stream.codec_context is None:  # without a decoder the stream has no size either
+            raise DataError("codec of the video is unknown", where=where, fix="encode the clip as h264")
+        if stream.width * stream.height > MAX_PIXELS:
+            raise too_large(where, stream.width, stream.height)
+        yield container
+
+
+def _packets(source: Path | bytes, where: object) -> int:
+    """Packets with content, which is the number of frames of an undamaged file."""
+    length = 0
+    with _opened(source, where) as container:
+        for packet in container.demux(container.streams.video[0]):
+            length += packet.size > 0
+            if length > MAX_FRAMES:
+                raise too_long(where, length)
+    if length == 0:
+        raise DataError("video holds no frame", where=where, fix=_FIX)
+    return length
+
+
+def _pick(source: Path | bytes, chosen: Sequence[int], where: object) -> NDArray[np.uint8] | int:
+    """Frames uint8 [count, H, W, 3], or how many there are when the last one wanted is not there."""
+    wanted, length = set(chosen), 0
+    kept: dict[int, NDArray[np.uint8]] = {}
+    with _opened(source, where) as container:
+        for frame in container.decode(container.streams.video[0]):
+            if length in wanted:
+                kept[length] = _pixels(frame, where)
+                if len({picture.shape for picture in kept.values()}) > 1:
+                    raise DataError("frames differ in size", where=where, fix="encode the clip again")
+            length += 1
+            if length > chosen[-1]:
+                return np.stack([kept[index] for index in chosen])
+    if length == 0:
+        raise DataError("video holds no frame", where=where, fix=_FIX)
+    return length
+
+
+def _pixels(frame: Any, where: object) -> NDArray[np.uint8]:
+    if frame.width * frame.height > MAX_PIXELS:
+        raise too_large(where, frame.width, frame.height)
+    return frame.to_ndarray(format="rgb24")
