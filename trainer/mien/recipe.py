@@ -44,7 +44,7 @@ class Recipe(Config):
     """A run, completely described: immutable and hashable by content."""
 
     name: str
-    """Place of the recipe file below `recipes/`, such as `emocapclip/tiny`; elsewhere `<folder>/<file stem>`."""
+    """Place of the file below `recipes/`, such as `emocapclip/tiny`; elsewhere `<folder>/<file stem>`."""
     system: str
     """Which published system to train; a key of `mien.systems.SYSTEMS`."""
     seed: int = Field(default=0, ge=0, lt=2**32)
