@@ -44,7 +44,7 @@ class Recipe(Config):
     """A run, completely described: immutable and hashable by content."""
 
     name: str
-    """`<folder>/<file stem>` of the recipe file, such as `emocapclip/tiny`."""
+    """Place of the file below `recipes/`, such as `emocapclip/tiny`; elsewhere `<folder>/<file stem>`."""
     system: str
     """Which published system to train; a key of `mien.systems.SYSTEMS`."""
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -265,10 +265,18 @@ def _build(tree: dict[str, Any], origins: dict[str, str], path: Path, name: str 
     # A section that is written but empty is None in YAML and means its defaults.
     given = {key: {} if value is None and key in _SECTIONS else value for key, value in resolved.items()}
     try:
-        checked = model.model_validate({**given, "name": name or f"{path.resolve().parent.name}/{path.stem}"})
+        checked = model.model_validate({**given, "name": name or _name(path)})
     except ValidationError as error:
         raise RecipeError(problems_of(error, model, origins, path)) from error
     return Recipe(**{key: getattr(checked, key) for key in Recipe.model_fields})
+
+
+def _name(path: Path) -> str:
+    """Name of a recipe file: its place below `recipes/`, elsewhere its folder and stem."""
+    path = path.resolve()
+    if path.is_relative_to(RECIPES):
+        return path.relative_to(RECIPES).with_suffix("").as_posix()
+    return f"{path.parent.name}/{path.stem}"
 
 
 def _one_line(error: Exception) -> str:

@@ -27,5 +27,5 @@ def count(root: Path) -> int:
 
 def newest(root: Path) -> str:
     """Name of the newest checkpoint of the runs below a root; `none` without one."""
-    names = [path.name for path in root.glob("*/*/*/checkpoints/*") if STEP.fullmatch(path.name)]
+    names = [path.name for path in root.glob("**/checkpoints/*") if STEP.fullmatch(path.name)]
     return max(names, default="none")
