@@ -87,8 +87,8 @@ class MoviePlan:
     seconds: float
     people: int
     seed: int
-    width: int = 640
-    height: int = 480
+    width: int = 800
+    height: int = 450
     fps: int = 12
     shot_seconds: float = 4.0
 
@@ -153,7 +153,7 @@ class MoviePlan:
             yield self._actor(kind, rng, person, (place + 0.5) * slot, slot)
 
     def _actor(self, kind: str, rng: np.random.Generator, person: int, middle: float, slot: float) -> Actor:
-        low, high = (0.10, 0.145) if kind == "small" else (0.23, 0.40)
+        low, high = (0.11, 0.155) if kind == "small" else (0.27, 0.42)
         face = rng.uniform(low, high) * self.height
         if slot < self.width / 2:
             face = min(face, 0.52 * slot)

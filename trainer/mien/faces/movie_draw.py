@@ -40,8 +40,8 @@ def make_movie(
     seconds: float,
     people: int,
     seed: int = 0,
-    width: int = 640,
-    height: int = 480,
+    width: int = 800,
+    height: int = 450,
     fps: int = 12,
     shot_seconds: float = 4.0,
     rig: str = "builtin",
@@ -74,7 +74,9 @@ def make_movie(
     plan = MoviePlan(seconds, people, seed, width, height, fps, shot_seconds)
     plan.check(out)
     head, shots, told = open_rig(rig), plan.shots(), list[dict[str, Any]]()
-    steps = track(shots, f"movie {out.name}", console=Console(stderr=True), transient=True, disable=not progress)
+    steps = track(
+        shots, f"movie {out.name}", console=Console(stderr=True), transient=True, disable=not progress
+    )
     with staged(out) as partial, threadpool_limits(1):
         with Encoder(partial / MOVIE, width, height, fps) as encoder:
             for shot in steps:
@@ -94,7 +96,9 @@ class Encoder:
         import av
 
         self._container = av.open(str(path), "w")
-        self._stream = self._container.add_stream("libx264", rate=fps, options={"crf": "20", "preset": "veryfast"})
+        self._stream = self._container.add_stream(
+            "libx264", rate=fps, options={"crf": "20", "preset": "veryfast"}
+        )
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
         self._stream.thread_count = 1
 
@@ -136,11 +140,11 @@ def draw_actor(actor: Actor, rig: Rig, seed: int) -> Drawn:
     size = int(min(_LARGEST, max(96, max(actor.side))))
     pictures, alphas, boxes = [], [], []
     for strength in _COURSE:
-        course = Actions(*({n: v * strength for n, v in half.items()} for half in (actions.left, actions.right)))
-        pose = (actor.yaw + 6 * (strength - 0.5), float(pitch), float(roll))
-        drawn = render(
-            Scene(person, course, pose, light=light, camera=Camera(scale=_SCALE)), rig, size
+        course = Actions(
+            *({n: v * strength for n, v in half.items()} for half in (actions.left, actions.right))
         )
+        pose = (actor.yaw + 6 * (strength - 0.5), float(pitch), float(roll))
+        drawn = render(Scene(person, course, pose, light=light, camera=Camera(scale=_SCALE)), rig, size)
         pictures.append(drawn.image)
         alphas.append(_soften(drawn.depth > 0))
         boxes.append([*drawn.landmarks.min(0) / size, *drawn.landmarks.max(0) / size])
