@@ -132,7 +132,7 @@ def _recover(path: Path, head: bytes) -> tuple[list[Row], int, int]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
     """Keep a folder to this process within the block; a killed process gives it up.
 
     Raises:
@@ -141,7 +141,7 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + patience_s
         while not _take(handle):
             if time.monotonic() > deadline:
                 fix = "wait for it, or give each job its own --part"

@@ -54,9 +54,9 @@ class Options(BaseModel):
     """Of its JPEG."""
     hash_bits: int = Field(4, ge=0, le=64)
     """Pictures of a movie whose perceptual hashes differ in so many of 64 bits or fewer are duplicates."""
-    face_cosine: float = Field(0.93, ge=-1, le=1)
+    face_cosine: float = Field(0.95, ge=-1, le=1)
     """Least cosine of the face vectors of two duplicates."""
-    expression_cosine: float = Field(0.9, ge=-1, le=1)
+    expression_cosine: float = Field(0.8, ge=-1, le=1)
     """Least cosine of the expression vectors of two duplicates."""
     parts: dict[str, float] = {"train": 0.97, "val": 0.015, "test": 0.015}
     """Shares of the parts; a movie is in one part."""

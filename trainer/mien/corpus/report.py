@@ -68,9 +68,7 @@ def table(counts: Counts) -> str:
     """Counts as a Markdown table: stage, kept, and the rest by falling number."""
     lines = ["| stage | kept | left out, and other counts |", "|---|---:|---|"]
     for stage, by in counts.items():
-        rest = sorted(
-            ((n, name) for name, n in by.items() if name != "kept" and n), key=lambda x: (-x[0], x[1])
-        )
+        rest = sorted((-n, name) for name, n in by.items() if name != "kept" and n)
         kept = sum(by.values()) if stage == "split" else by["kept"]
         lines.append(f"| {stage} | {kept:,} | {', '.join(f'{name} {-n:,}' for n, name in rest)} |")
     return "\n".join(lines)

@@ -35,6 +35,7 @@ SUFFIXES = frozenset(
 """Endings of the files that are looked at."""
 
 _LARGEST_LIST = 16 << 20
+_PATIENCE_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def scan(source: Path, out: Path, exclude: Path | None = None, jobs: int = 4) ->
         DataError: if there is no movie file, or the list of titles cannot be read.
     """
     titles = _titles(out, exclude)
-    with locked(out):
+    # Jobs of an array scan one after another; all but the first find everything known.
+    with locked(out, _PATIENCE_S):
         if exclude:
             write_whole(out / EXCLUDE, "".join(f"{title}\n" for title in titles))
         files = sorted(_files(source))
