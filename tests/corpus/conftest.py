@@ -1,4 +1,4 @@
-"""A movie of eight short shots, and the corpus that an undisturbed build makes of it."""
+"""A movie of seven short shots, and the corpus that an undisturbed build makes of it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def build(movies: Path, out: Path, options: Options = OPTIONS) -> Corpus:
 
 @pytest.fixture(scope="session")
 def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with movie.mp4 and truth.json: 10 s, 5 people, 8 shots."""
+    """Folder with movie.mp4 and truth.json: 10 s, 5 people, 7 shots."""
     out = tmp_path_factory.mktemp("movie") / "m"
     size = {"width": 640, "height": 400, "fps": 8}
     return make_movie(out, seconds=10, people=5, seed=4, shot_seconds=1.25, progress=False, **size)

@@ -44,7 +44,7 @@ def build(
     set_: Set = None,
 ) -> None:
     """All stages, and a table of what each kept; with --part all but the split and the shards."""
-    from mien.corpus.report import table, write_report
+    from mien.corpus.report import count, table, write_report
 
     _scan(movies, out, exclude, set_)
     corpus = _open(out, part, jobs, captioner)
@@ -53,9 +53,11 @@ def build(
         print(f"movie {name} cannot be read any more: {reason}", file=sys.stderr)
     if corpus.captioner is not None:
         corpus.caption()
-    if part is None:
-        corpus.split()
-        print(corpus.shards())
+    if part is not None:
+        print(table(count(corpus)))
+        return
+    corpus.split()
+    print(corpus.shards())
     print(table(write_report(corpus)))
 
 

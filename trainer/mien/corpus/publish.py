@@ -48,6 +48,8 @@ def write_shards(
 ) -> Path:
     """Write `out/shards/<part>`, all parts at once; nothing is done if they are there and `key` is the same.
 
+    The caller holds the lock of `out`.
+
     Names are `<movie>_<shot>_<frame>_<face>`. Records follow the emocapclip spec, section 2; `bbox` and `lm5`
     are in pixels of the crop, `frame_box` in those of the movie.
 
@@ -70,8 +72,9 @@ def write_shards(
     if _built(final) == key:
         return final
     schema = "labelled/1" if captioner is None else "emocap/1"
+    for left in out.glob(f".*{SHARDS}.*"):  # of killed processes; the caller holds the lock
+        shutil.rmtree(left, ignore_errors=True)
     fresh = out / f".{SHARDS}.{os.getpid()}"
-    shutil.rmtree(fresh, ignore_errors=True)
     with staged(fresh) as partial:
         for part in options.parts:
             names = sorted(name for name, where in parts.items() if where == part)
