@@ -106,7 +106,7 @@ def test_parts_of_jobs_hold_each_movie_once(corpus: Corpus, tmp_path: Path) -> N
     assert len({movie.sha for share in shares for movie in share}) == 7
 
 
-@pytest.mark.parametrize(("change", "told"), [("rat=2", "rat"), ("rate=-1", "rate"), ("rate", "write it like")])
+@pytest.mark.parametrize(("change", "told"), [("rat=2", "rat"), ("rate=-1", "rate"), ("rate", "write it")])
 def test_an_option_that_does_not_fit_is_told(tmp_path: Path, change: str, told: str) -> None:
     with pytest.raises(DataError, match=told):
         load_options(tmp_path, [change])

@@ -24,13 +24,15 @@ def copied(corpus: Corpus, tmp_path: Path) -> Path:
     return Path(shutil.copytree(corpus.out, tmp_path / "c"))
 
 
-def test_stages_one_by_one(copied: Path, movie: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_stages_one_by_one(
+    copied: Path, movie: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert "| scan | 1 |" in _run("scan", movie, copied)
     assert "| shots | 7 |" in _run("shots", copied)
     assert "tracks" in _run("faces", copied, "--part", "0/1")
     loose = _run("gates", copied, "--set", "per_shot=1")
     kept = int(loose.splitlines()[-1].split("|")[2])
-    assert 0 < kept
+    assert kept > 0
     assert f"not_chosen {kept}" not in loose
     after = int(_run("dedup", copied).splitlines()[-1].split("|")[2])
     assert 0 < after <= kept
@@ -46,7 +48,7 @@ def test_stages_one_by_one(copied: Path, movie: Path, monkeypatch: pytest.Monkey
 def test_a_stage_without_the_one_before_says_so(copied: Path) -> None:
     next(copied.glob("work/*/faces.jsonl")).unlink()
     next(copied.glob("work/*/gates.jsonl")).unlink()
-    with pytest.raises(DataError, match="stage faces is not done.*run `mien data emocap faces`"):
+    with pytest.raises(DataError, match=r"stage faces is not done.*run `mien data emocap faces`"):
         _run("gates", copied)
 
 
@@ -73,7 +75,9 @@ def test_a_damaged_crop_is_told(copied: Path) -> None:
         _run("shards", copied)
 
 
-def test_a_movie_that_went_away_is_counted_and_the_others_go_on(copied: Path, movie: Path, tmp_path: Path) -> None:
+def test_a_movie_that_went_away_is_counted_and_the_others_go_on(
+    copied: Path, movie: Path, tmp_path: Path
+) -> None:
     movies = tmp_path / "movies"
     movies.mkdir()
     shutil.copy(movie / "movie.mp4", movies / "a.mp4")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from corpus.conftest import OPTIONS
 from corpus.corpus_double import Slow
-
 from mien.corpus.build import Corpus
 from mien.corpus.describe import few_locals
 from mien.data import index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -119,7 +120,7 @@ def test_a_damaged_middle_is_skipped_and_told(tmp_path: Path) -> None:
     path.write_bytes(data)
     frames = list(read_frames(path, []))
     assert 3 < len(frames) <= 30
-    assert all(a.t_ms < b.t_ms for a, b in zip(frames, frames[1:]))
+    assert all(a.t_ms < b.t_ms for a, b in pairwise(frames))
 
 
 def test_a_file_that_is_gone_is_a_fault_of_the_video(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def test_every_frame_is_in_one_shot(truth: dict[str, Any], frames: np.ndarray) -
     ends = [(shot["first"], shot["last"]) for shot in truth["shots"]]
     assert ends[0][0] == 0
     assert ends[-1][1] == truth["frames"] - 1 == 35
-    assert all(before[1] + 1 == after[0] for before, after in zip(ends, ends[1:]))
+    assert all(before[1] + 1 == after[0] for before, after in pairwise(ends))
     for shot in truth["shots"]:
         length = shot["last"] - shot["first"] + 1
         assert len(shot["moments"]) == length
