@@ -88,3 +88,29 @@ def test_a_movie_that_went_away_is_counted_and_the_others_go_on(
     assert "cannot be read any more: corrupt" in told
     assert "| shots | 7 |" in told
     assert "movie_corrupt 1" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["build", "no/such", "OUT"], "no such file or folder"),
+        (["build", "MOVIE", "OUT", "--captioner", "gemini"], "unknown captioner"),
+        (["build", "MOVIE", "OUT", "--set", "detector=haar"], "unknown detector"),
+        (["build", "MOVIE", "OUT", "--part", "8/8"], "part '8/8'"),
+        (["build", "MOVIE", "OUT", "--set", "size=8"], "size: Input should be greater"),
+        (["build", "MOVIE", "OUT", "--exclude", "no/such.txt"], "no such list of titles"),
+        (["scan", "OUT", "OUT"], "no such file or folder"),
+    ],
+)
+def test_bad_input_is_told_before_anything_is_written(words: list[str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"")
+    places = {"OUT": str(tmp_path / "out"), "MOVIE": str(tmp_path / "a.mp4")}
+    with pytest.raises(DataError, match=told):
+        _run(*(places.get(word, word) for word in words))
+    assert not (tmp_path / "out").exists()
+
+
+def test_absent_packages_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("mien.cli_corpus.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"cv2, scenedetect, imagehash.*pip install 'mien\[corpus\]'"):
+        _run("report", str(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,15 @@ Exclude = Annotated[Path | None, typer.Option(help="Titles to leave out, one a l
 Maker = Annotated[str, typer.Option(help="none, or MODULE:FUNCTION that returns a captioner.")]
 
 
+@emocap.callback()
+def _needs() -> None:
+    """Ask for the packages of the extra `corpus` before anything is written."""
+    absent = [name for name in ("cv2", "scenedetect", "imagehash") if util.find_spec(name) is None]
+    if absent:
+        what = f"packages are absent: {', '.join(absent)}"
+        raise DataError(what, where="mien data emocap", fix="pip install 'mien[corpus]'")
+
+
 @emocap.command(epilog="Example: mien data emocap build movies corpus --exclude titles.txt --set rate=4")
 def build(
     movies: Movies,
@@ -44,8 +54,16 @@ def build(
     set_: Set = None,
 ) -> None:
     """All stages, and a table of what each kept; with --part all but the split and the shards."""
+    from mien.corpus.build import parse_part
+    from mien.corpus.captioning import open_captioner
+    from mien.corpus.detect import open_detector
+    from mien.corpus.options import load_options
     from mien.corpus.report import count, table, write_report
 
+    # Whatever can be wrong is told now, not after hours.
+    open_captioner(captioner)
+    open_detector(load_options(out, set_ or []).detector)
+    parse_part(part)
     _scan(movies, out, exclude, set_)
     corpus = _open(out, part, jobs, captioner)
     failed = corpus.run()

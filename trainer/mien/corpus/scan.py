@@ -79,14 +79,14 @@ def scan(source: Path, out: Path, exclude: Path | None = None, jobs: int = 4) ->
         DataError: if there is no movie file, or the list of titles cannot be read.
     """
     titles = _titles(out, exclude)
+    files = sorted(_files(source))
+    if not files:
+        fix = f"endings that are known: {' '.join(sorted(SUFFIXES))}"
+        raise DataError("no movie files", where=source, fix=fix)
     # Jobs of an array scan one after another; all but the first find everything known.
     with locked(out, _PATIENCE_S):
         if exclude:
             write_whole(out / EXCLUDE, "".join(f"{title}\n" for title in titles))
-        files = sorted(_files(source))
-        if not files:
-            fix = f"endings that are known: {' '.join(sorted(SUFFIXES))}"
-            raise DataError("no movie files", where=source, fix=fix)
         known = {row["path"]: row for row in read_scan(out)}
         with ThreadPoolExecutor(jobs) as pool:
             rows = list(pool.map(lambda path: _look(path, known.get(str(path))), files))
