@@ -123,6 +123,22 @@ def test_a_bug_is_no_reason_and_loses_no_caption_made_before(captioned: Corpus) 
     assert max(double.calls.values()) <= 2
 
 
+@pytest.mark.parametrize("reason", ["auth", "budget"])
+def test_what_concerns_every_picture_stops_the_stage_and_keeps_what_was_paid_for(
+    captioned: Corpus, reason: str
+) -> None:
+    double = Double(["", "", reason])
+    corpus = replace(captioned, captioner=double, jobs=2)
+    with pytest.raises(CaptionError, match=reason):
+        corpus.caption()
+    path = captions_path(corpus.place(corpus.movies[0]).path("gates"), double)
+    asked = sum(double.calls.values())
+    assert len(read_captions(path)) == asked - 1
+    assert asked <= 3 + 4, "nothing is begun after it"
+    assert corpus.caption()["kept"] == len(corpus.staying(corpus.movies[0]))
+    assert sum(double.calls.values()) == len(corpus.staying(corpus.movies[0])) + 1
+
+
 def test_a_torn_line_is_made_again(captioned: Corpus) -> None:
     double = Double()
     corpus = replace(captioned, captioner=double)

@@ -10,8 +10,9 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ from mien.errors import DataError, MienError
 
 FINAL = "gate:"
 """Beginning of the reason of a caption that was made but fails a gate: it is not asked for again."""
+
+HOPELESS = frozenset(("auth", "budget"))
+"""Reasons that concern every picture: the stage stops, and goes on when it is run again."""
 
 Judge = Callable[[Row], list[str]]
 """Caption gates: reason codes of a record; empty passes."""
@@ -83,7 +87,7 @@ def describe(
 
     Raises:
         DataError: if crops or captions are damaged.
-        MienError: from the captioner, if it has no `reason`.
+        MienError: from the captioner, if it has no `reason` or one of `HOPELESS`.
     """
     book = captions_path(path, captioner)
     known = read_captions(book)
@@ -133,17 +137,26 @@ def _drop_torn_line(path: Path) -> None:
 
 
 def _made(pool: ThreadPoolExecutor, rows: list[Row], work: Callable[[Row], Row], most: int) -> Iterator[Row]:
-    """Results as they come, with `most` under way: an error stops the rest soon."""
-    under_way = set[Future[Row]]()
-    waiting: Iterable[Row] = iter(rows)
-    for row in waiting:
-        under_way.add(pool.submit(work, row))
-        if len(under_way) >= most:
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    while under_way:
+    """Results as they come, with `most` under way.
+
+    After an error nothing more is begun, and it is raised when what was under way has come back: an answer
+    that was paid for is not thrown away.
+    """
+    under_way, waiting = set[Future[Row]](), iter(rows)
+    fault: BaseException | None = None
+    while True:
+        if fault is None:
+            under_way |= {pool.submit(work, row) for row in islice(waiting, most - len(under_way))}
+        if not under_way:
+            break
         done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-        yield from (future.result() for future in done)
+        for future in done:
+            if (error := future.exception()) is not None:
+                fault = fault or error
+            else:
+                yield future.result()
+    if fault is not None:
+        raise fault
 
 
 def _caption(path: Path, row: Row, captioner: Captioner, judge: Judge) -> Row:
@@ -152,7 +165,7 @@ def _caption(path: Path, row: Row, captioner: Captioner, judge: Judge) -> Row:
         record = captioner(read_crop(path, row), None).record()
     except MienError as error:
         reason = getattr(error, "reason", None)
-        if not isinstance(reason, str):
+        if not isinstance(reason, str) or reason in HOPELESS:
             raise
         return {**about, "reason": reason}
     fits = SCHEMAS["emocap/1"]({"uid": 0, "label": "-", "group": "-", **record}) is None
