@@ -22,9 +22,10 @@ def drop_copies(path: Path, key: str, options: Options, gates: Ledger) -> None:
     """Write the ledger of faces that stay; the first of like ones in time does.
 
     Each chosen face of stage 3 has a row with `key`, `reason` and `dup`. `duplicate_hash`: its perceptual
-    hash is that of an earlier face but for `hash_bits`. `duplicate_face`: vectors of face and of expression
-    are both nearly those of an earlier one, in whatever shot. `dup` is the uid of the face that stays, for
-    all faces of a group of two or more. The row keeps the hash, as 16 hexadecimal digits.
+    hash is that of an earlier face but for `hash_bits`, and its expression vector is near. `duplicate_face`:
+    vectors of face and of expression are both nearly those of an earlier one, in whatever shot. `dup` is the
+    uid of the face that stays, for all faces of a group of two or more. The row keeps the hash, as 16
+    hexadecimal digits.
 
     Raises:
         DataError: if the crops are not those of the ledger.
@@ -68,13 +69,14 @@ class Copies:
 
     def _copy_of(self, code: int, who: np.ndarray, what: np.ndarray) -> tuple[int, str | None]:
         if self._uids:
-            apart = np.bitwise_count(self._hashes ^ np.uint64(code))
-            if apart.min() <= self._options.hash_bits:
-                return int(apart.argmin()), "duplicate_hash"
             faces, acts = np.stack(self._who) @ who, np.stack(self._what) @ what
-            same = (faces >= self._options.face_cosine) & (acts >= self._options.expression_cosine)
-            if same.any():
-                return int(np.where(same, acts, -2).argmax()), "duplicate_face"
+            alike = acts >= self._options.expression_cosine
+            # A hash of a face sees light and outline, not the mouth: alone it would drop other expressions.
+            near = np.bitwise_count(self._hashes ^ np.uint64(code)) <= self._options.hash_bits
+            same = faces >= self._options.face_cosine
+            for found, reason in ((near & alike, "duplicate_hash"), (same & alike, "duplicate_face")):
+                if found.any():
+                    return int(np.where(found, acts, -2).argmax()), reason
         return -1, None
 
 

@@ -53,7 +53,7 @@ class Options(BaseModel):
     quality: int = Field(95, ge=1, le=100)
     """Of its JPEG."""
     hash_bits: int = Field(4, ge=0, le=64)
-    """Pictures of a movie whose perceptual hashes differ in so many of 64 bits or fewer are duplicates."""
+    """Most bits of 64 in which the perceptual hashes of two duplicates differ."""
     face_cosine: float = Field(0.95, ge=-1, le=1)
     """Least cosine of the face vectors of two duplicates."""
     expression_cosine: float = Field(0.8, ge=-1, le=1)
