@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from mien.cli_corpus import emocap
 from mien.errors import DataError, MienError
 
 data = typer.Typer(help="Make, pack, index, check and split shard sets.", no_args_is_help=True)
+data.add_typer(emocap, name="emocap")
 
 Set = Annotated[Path, typer.Argument(help="Folder of shards.", show_default=False)]
 Out = Annotated[Path, typer.Argument(help="Folder to write; absent or empty.", show_default=False)]

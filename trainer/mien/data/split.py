@@ -45,7 +45,7 @@ def parse_parts(text: str) -> dict[str, float]:
                 f"part {piece!r}", where="parts", fix="write them like train=0.8,val=0.1,test=0.1"
             )
         parts[name] = fraction
-    _check_parts(parts)
+    check_parts(parts)
     return parts
 
 
@@ -79,7 +79,7 @@ def split(
         DataError: for parts that are no shares, a record without `by`, a damaged sample, a part that would be
             empty, or an `out` in use.
     """
-    _check_parts(parts)
+    check_parts(parts)
     with staged(out) as partial:
         shards = ShardSet(folder)
         groups, labels = _read_keys(shards, by)
@@ -176,7 +176,12 @@ def _copy(shards: ShardSet, chosen: NDArray[np.int64], out: Path, samples_per_sh
             writer.write(key, sample.members)
 
 
-def _check_parts(parts: Mapping[str, float]) -> None:
+def check_parts(parts: Mapping[str, float]) -> None:
+    """Refuse parts that are no shares.
+
+    Raises:
+        DataError: for a name that is not plain, a share outside (0, 1], or a sum that is not 1.
+    """
     for name, fraction in parts.items():
         if not _NAME.fullmatch(name):
             raise DataError(
