@@ -29,7 +29,7 @@ class CaptionCache:
         self._folder = folder
 
     def get(self, key: dict[str, Any]) -> CaptionRecord | None:
-        """The caption for a key, None if there is none; a damaged file counts as none and is told in the log."""
+        """The caption for a key, None if there is none; a damaged file is logged and counts as none."""
         if self._folder is None:
             return None
         path = self._path(self._folder, key)

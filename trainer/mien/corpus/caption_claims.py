@@ -19,7 +19,7 @@ from mien.faces.captions_check import claims as lexicon_claims
 
 _CLAUSE = re.compile(r"[.;:,!?]| while | whereas | but | although | though | yet | so | with ")
 _NEGATION = re.compile(
-    r"\b(?:no|not|never|neither|nor|without|none|absent|absence|lack\w*|free of|nothing|hardly|\w+n't)\b"
+    r"\b(?:no|not|never|neither|nor|without|none|absent|absence|lack\w*|free of|nothing|hardly)\b"
 )
 _SIDE = re.compile(r"\b(left|right)\b")
 _BOTH = re.compile(r"\bboth\b|\bleft and right\b|\bright and left\b|\beither side\b")
@@ -53,7 +53,7 @@ class Claim:
 
 def read_claims(text: str) -> list[Claim]:
     """Every claim of a sentence that the readers find."""
-    lowered = text.lower().replace("’", "'")
+    lowered = re.sub(r"n't\b", " not", text.lower().replace("’", "'"))
     found = dict.fromkeys((*_by_lexicon(lowered), *_by_words(lowered)))
     return list(found)
 

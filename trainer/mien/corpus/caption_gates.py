@@ -76,7 +76,7 @@ def judge(
     Returns:
         Codes of `CODES`, each once.
     """
-    caption = {name: record.get(name) for name in ("global", "locals", "summary")}
+    caption: dict[str, Any] = {name: record.get(name) for name in ("global", "locals", "summary")}
     locals_ = caption["locals"]
     if isinstance(locals_, list) and len(locals_) < LEAST_LOCALS:
         return ["few_locals"]

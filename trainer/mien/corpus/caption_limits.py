@@ -1,4 +1,4 @@
-"""Limits that the threads of a captioner share: requests and tokens a minute, and pauses a server asks for."""
+"""Limits that the threads of a captioner share: requests and tokens a minute, pauses a server asks for."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ class Wire:
 
 
 def retry_after(value: str | None, now: Callable[[], float] = time.time) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date); None if it is neither."""
+    """Seconds that a Retry-After header asks for (RFC 9110, 10.2.3: seconds or a date), else None."""
     if value is None:
         return None
     if value.strip().isdecimal():
