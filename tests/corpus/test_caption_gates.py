@@ -124,7 +124,7 @@ def test_claims_of_free_english():
 
     assert units("The left eyebrow is slightly raised.") == [([1, 2], "left", False)]
     assert units("Both the left and right eyebrows are raised.") == [([1, 2], None, False)]
-    assert units("The jaw isn't dropped.") == [([26, 27], None, True)]
+    assert units("The jaw isn't lowered.") == [([26, 27], None, True)]
     assert units("The eyebrows are furrowed, while the jaw hangs slack.") == [
         ([4], None, False),
         ([26, 27], None, False),

@@ -63,7 +63,7 @@ def caption_try(
     picture: Picture,
     captioner: Annotated[
         str,
-        typer.Option(help="offline:METER or http:OPTIONS.yaml (or http, with --set).", show_default=False),
+        typer.Option(help="offline:METER, http:OPTIONS.yaml, or http with --set.", show_default=False),
     ],
     meter: Annotated[
         Path | None, typer.Option(help="Also judge against units that this meter sees.", show_default=False)
