@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gzip
 import io
 import json
 import logging
@@ -87,6 +88,12 @@ def test_a_good_answer_and_what_was_asked():
         (lambda h: send(h, b"<html>hello</html>", kind="text/html"), "server", 3, {}),
         (lambda h: send(h, b'{"choices": [{"mess'), "broken_json", 3, {}),
         (lambda h: send(h, b"[1, 2]"), "broken_json", 3, {}),
+        (
+            lambda h: send(h, gzip.compress(bytes(1 << 20)), Content_Encoding="gzip"),
+            "broken_json",
+            3,
+            {},
+        ),
         (b'{"choices": []}', "server", 1, {}),
         (chat("{'global': no json"), "broken_json", 3, {}),
         (chat(json.dumps(GOOD)[:-40]), "broken_json", 3, {}),
