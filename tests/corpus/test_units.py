@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from corpus.caption_server import GOOD, chat, serving
+from mien import cli_corpus_captions
+from mien.corpus.caption import CaptionError
+from mien.corpus.caption_gates import judge
+from mien.corpus.captioner import make_captioner
+from mien.corpus.captioner_offline import OfflineCaptioner, expression_of
+from mien.corpus.units import FACTS, WEIGHTS, UnitMeter, load_meter, save_meter, told
+from mien.corpus.units_fit import Measured, fit_meter, score_meter
+from mien.data.reader import ShardSet
+from mien.errors import DataError
+from mien.faces.actions import ACTION_UNITS
+from mien.faces.captions_check import claims
+from mien.faces.emotions import BASIC, sample_expression
+from mien.faces.synth import KINDS
+
+FEATURES = 1764
+NUMBERS = list(ACTION_UNITS)
+
+
+def _faces(count: int, first: int, seed: int) -> Measured:
+    """Faces whose features are a fixed linear image of their units, and noise."""
+    rng = np.random.default_rng(seed)
+    mixing = np.random.default_rng(0).normal(size=(2 * len(NUMBERS), FEATURES))
+    truth = np.zeros((count, len(NUMBERS), 2), dtype=np.float32)
+    for row in range(count):
+        actions = sample_expression(BASIC[row % 7], rng, asymmetry=float(rng.normal(0, 0.2))).actions
+        for i, number in enumerate(NUMBERS):
+            truth[row, i] = actions.left.get(number, 0.0), actions.right.get(number, 0.0)
+    features = truth.reshape(count, -1) @ mixing + rng.normal(0, 0.5, (count, FEATURES))
+    people = [f"p{first + row // 10}" for row in range(count)]
+    return Measured(features.astype(np.float32), truth, people)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> tuple[UnitMeter, Measured]:
+    train = _faces(600, 0, 1)
+    return fit_meter(train, "made up"), train
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> ShardSet:
+    out = tmp_path_factory.mktemp("faces") / "set"
+    KINDS["emocap"](
+        out, people=3, images=6, seed=1, rig="builtin", size=64, style="studio", emotions=BASIC,
+        first_person=0, extras=False, workers=1, progress=False,
+    )  # fmt: skip
+    return ShardSet(out)
+
+
+def test_a_fit_reads_unseen_faces_better_than_the_mean(fitted):
+    meter, train = fitted
+    scores = score_meter(meter, _faces(200, 500, 2), train)
+    assert len(scores) >= 10
+    assert np.mean([score.correlation for score in scores]) > 0.9
+    assert np.mean([score.sides for score in scores if ACTION_UNITS[score.number].lateral]) > 0.5
+    assert all(score.mae < score.mae_mean for score in scores)
+    assert np.mean([score.f1 for score in scores]) > np.mean([score.f1_mean for score in scores]) + 0.3
+    shuffled = Measured(train.features[::-1].copy(), train.truth, train.people)
+    blind = score_meter(fit_meter(shuffled), _faces(200, 500, 2), train)
+    assert abs(np.mean([score.correlation for score in blind])) < 0.3
+
+
+def test_readings_are_stretched_to_the_visible():
+    raw = np.array([[-0.1, 0.0, 0.05, 0.1, 0.55, 1.0, 2.0]], dtype=np.float32)
+    found = told(raw, np.full(7, 0.1, dtype=np.float32))
+    assert found[0] == pytest.approx([0, 0, 0.1, 0.2, 0.6, 1, 1])
+
+
+def test_a_meter_survives_saving(fitted, tmp_path):
+    meter, train = fitted
+    save_meter(meter, tmp_path / "meter")
+    again = load_meter(tmp_path / "meter")
+    assert again.sha == meter.sha
+    assert again.numbers == meter.numbers
+    assert np.array_equal(again.measure(train.features), meter.measure(train.features))
+    with pytest.raises(DataError, match="not empty"):
+        save_meter(meter, tmp_path / "meter")
+
+
+@pytest.mark.parametrize("fault", ["absent", "cut", "json", "version", "weights", "facts", "units"])
+def test_damaged_meters_are_one_line(fitted, tmp_path, fault):
+    folder = tmp_path / "meter"
+    save_meter(fitted[0], folder)
+    weights, facts = folder / WEIGHTS, folder / FACTS
+    table = json.loads(facts.read_text())
+    if fault == "absent":
+        weights.unlink()
+    elif fault == "cut":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif fault == "json":
+        facts.write_text("{")
+    elif fault == "weights":
+        data = bytearray(weights.read_bytes())
+        data[-2000] ^= 1
+        weights.write_bytes(data)
+    else:
+        change = {"version": {"format": "mien.units/9"}, "facts": {"fit": 3}, "units": {"units": [1, 99]}}
+        facts.write_text(json.dumps(table | change[fault]))
+    with pytest.raises(DataError) as caught:
+        load_meter(folder)
+    assert "units fit" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_little_to_fit_on():
+    few = _faces(30, 0, 1)
+    with pytest.raises(DataError, match="too few faces"):
+        fit_meter(few, "few")
+
+
+def test_offline_captions_are_true_of_the_units(pictures):
+    captioner, rng, named = OfflineCaptioner(), np.random.default_rng(4), 0
+    for row in range(140):
+        emotion = BASIC[row % 7]
+        actions = sample_expression(emotion, rng).actions
+        units = {n: (actions.left.get(n, 0.0), actions.right.get(n, 0.0)) for n in NUMBERS}
+        record = captioner(str(row).encode(), units).record()
+        assert judge(record, units) == []
+        for text in (record["summary"], *(local["text"] for local in record["locals"])):
+            for unit in claims(text).asserted:
+                assert max(units[unit]) >= 0.2, text
+        named += expression_of(units).emotion == emotion
+    assert named >= 90, "one in seven would be 20"
+
+
+def test_offline_captions_repeat_and_need_units():
+    captioner = OfflineCaptioner()
+    units = {12: (0.7, 0.7), 6: (0.5, 0.5), 200: (1.0, 1.0)}
+    first, again, other = (captioner(data, units).record() for data in (b"a", b"a", b"b"))
+    assert first == again != other
+    assert expression_of(units).emotion == "happiness"
+    assert expression_of({}).emotion == "neutral"
+    with pytest.raises(CaptionError) as caught:
+        captioner(b"a", None)
+    assert caught.value.reason == "units"
+
+
+def test_a_meter_stands_in_for_units(fitted, pictures):
+    meter, _ = fitted
+    captioner = OfflineCaptioner(meter)
+    picture = pictures.read(0).image
+    assert captioner(picture).record() == captioner(picture, meter(picture)).record()
+    assert captioner.prompt_sha != OfflineCaptioner().prompt_sha
+    with pytest.raises(CaptionError) as caught:
+        captioner(b"no picture")
+    assert caught.value.reason == "picture"
+
+
+@pytest.fixture
+def app() -> typer.Typer:
+    made = typer.Typer()
+    cli_corpus_captions.add_to(made)
+    return made
+
+
+def test_commands(app, fitted, pictures, tmp_path):
+    meter, file = tmp_path / "meter", tmp_path / "face.jpg"
+    save_meter(fitted[0], meter)
+    file.write_bytes(pictures.read(0).image)
+    run = CliRunner()
+    shown = run.invoke(app, ["units", "show", str(file), "--meter", str(meter)])
+    assert shown.exit_code == 0
+    assert "| AU | name |" in shown.stdout
+    tried = run.invoke(app, ["caption-try", str(file), "--captioner", f"offline:{meter}"])
+    assert tried.exit_code == 0
+    assert "gates    passes" in tried.stdout
+    with serving(chat(GOOD)) as (_, url):
+        options = ["base_url=" + url, "model=m", "usd_per_million_in=1", "usd_per_million_out=1"]
+        changes = [word for option in options for word in ("--set", option)]
+        tried = run.invoke(app, ["caption-try", str(file), "--captioner", "http", *changes])
+    assert GOOD["summary"] in tried.stdout
+    assert "0.001200 USD, 1000 tokens in, 200 out, 1 requests" in tried.stdout
+
+
+def test_fit_refuses_shared_people_and_small_sets(app, pictures, tmp_path):
+    run = CliRunner()
+    out, folder = tmp_path / "meter", str(pictures.folder)
+    shared = run.invoke(app, ["units", "fit", folder, str(out), "--test", folder])
+    assert isinstance(shared.exception, DataError)
+    assert "split by person" in str(shared.exception)
+    small = run.invoke(app, ["units", "fit", folder, str(out)])
+    assert isinstance(small.exception, DataError)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("source", ["gpt", "offline", "offline:absent", "http:absent.yaml", "http"])
+def test_unknown_captioners(source):
+    with pytest.raises(DataError):
+        make_captioner(source)
+
+
+def test_offline_takes_no_options():
+    with pytest.raises(DataError, match="no options"):
+        make_captioner(f"offline:{Path('m')}", ["a=b"])

@@ -1,0 +1,110 @@
+"""Parts of `mien data emocap`: measure action units, try a captioner on one picture."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+units = typer.Typer(help="Measure action units in face crops.", no_args_is_help=True)
+
+Picture = Annotated[Path, typer.Argument(help="Face crop: JPEG, PNG or another image.", show_default=False)]
+
+
+@units.command(epilog="Example: mien data emocap units fit data/emocap/train meter --test data/emocap/test")
+def fit(
+    folder: Annotated[Path, typer.Argument(metavar="SET", help="Shards with `au`.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder to write; absent or empty.", show_default=False)],
+    test: Annotated[
+        Path | None, typer.Option(help="Set of other people to score on.", show_default=False)
+    ] = None,
+) -> None:
+    """Fit a meter on faces whose units are known; with --test print how well it does on other people."""
+    from mien.corpus.units import save_meter
+    from mien.corpus.units_fit import fit_meter, measure_set, score_meter
+    from mien.errors import DataError
+
+    progress = sys.stderr.isatty()
+    train = measure_set(folder, progress)
+    held = measure_set(test, progress) if test else None
+    if held is not None and set(train.people) & set(held.people):
+        raise DataError("people of the test set are in the train set", where=test, fix="split by person")
+    meter = fit_meter(train, folder.name)
+    save_meter(meter, out)
+    if held is not None:
+        print("| AU | faces | r | F1 | F1, mean | MAE | MAE, mean | r of left - right |")
+        print("|---:|---:|---:|---:|---:|---:|---:|---:|")
+        for row in score_meter(meter, held, train):
+            head = f"| {row.number} | {row.faces} | {row.correlation:.3f} | {row.f1:.3f} | {row.f1_mean:.3f}"
+            print(f"{head} | {row.mae:.3f} | {row.mae_mean:.3f} | {row.sides:.3f} |")
+    print(out)
+
+
+@units.command(epilog="Example: mien data emocap units show face.jpg --meter meter")
+def show(
+    picture: Picture,
+    meter: Annotated[Path, typer.Option(help="Folder that `units fit` wrote.", show_default=False)],
+) -> None:
+    """Print the units that a meter sees in a picture."""
+    from mien.corpus.units import load_meter
+    from mien.faces.actions import ACTION_UNITS, grade
+
+    loaded = load_meter(meter)
+    print("| AU | name | left | right | FACS |\n|---:|---|---:|---:|---|")
+    for number, (left, right) in loaded(_read(picture)).items():
+        letter = grade(max(left, right))
+        if letter:
+            print(f"| {number} | {ACTION_UNITS[number].name} | {left:.2f} | {right:.2f} | {letter} |")
+
+
+def caption_try(
+    picture: Picture,
+    captioner: Annotated[
+        str,
+        typer.Option(help="offline:METER, http:OPTIONS.yaml, or http with --set.", show_default=False),
+    ],
+    meter: Annotated[
+        Path | None, typer.Option(help="Also judge against units that this meter sees.", show_default=False)
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change an option of an HTTP captioner."),
+    ] = None,
+) -> None:
+    """Caption one picture; print the caption, what the gates say, and what it took."""
+    from mien.corpus.caption_gates import judge
+    from mien.corpus.captioner import make_captioner
+    from mien.corpus.units import load_meter
+
+    data = _read(picture)
+    made = make_captioner(captioner, changes or ())
+    seen = load_meter(meter)(data) if meter else None
+    captioned = made(data, seen)
+    record, usage = captioned.record(), captioned.usage
+    print(f"global   {record['global']}")
+    for local in record["locals"]:
+        numbers = ",".join(map(str, local["au"])) or "-"
+        print(f"local    {local['text']} [{local['region']}, AU {numbers}, {local['intensity'] or '-'}]")
+    print(f"summary  {record['summary']}")
+    print(f"gates    {', '.join(judge(record, seen)) or 'passes'}")
+    source = "from the cache" if usage.cached else f"{usage.requests} requests, {usage.seconds:.1f} s"
+    print(f"cost     {usage.usd:.6f} USD, {usage.tokens_in} tokens in, {usage.tokens_out} out, {source}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give `mien data emocap` these commands."""
+    app.add_typer(units, name="units")
+    example = "mien data emocap caption-try face.jpg --captioner offline:meter"
+    app.command("caption-try", epilog=f"Example: {example}")(caption_try)
+
+
+def _read(picture: Path) -> bytes:
+    from mien.data.images import load_image
+    from mien.errors import DataError
+
+    try:
+        return load_image(picture)[1]
+    except DataError as error:
+        raise DataError(error.what, where=picture, fix="give a JPEG or PNG") from error

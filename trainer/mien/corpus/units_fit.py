@@ -1,0 +1,170 @@
+"""Fits a unit meter on a set with known units, and scores one on people never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mien.corpus.units import Matrix, UnitMeter, features_of
+from mien.data.reader import ShardSet
+from mien.errors import DataError
+from mien.faces.actions import ACTION_UNITS
+from mien.faces.captions import VISIBLE
+
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
+"""Ridge penalties tried."""
+
+FOLDS, LEAST = 4, 40
+"""Folds of people; faces that must show a unit for it to be measured."""
+
+_GRID = np.linspace(0.04, 0.6, 57, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Features [N, F] and true intensities [N, units, 2] of a set; the person of each face."""
+
+    features: Matrix
+    truth: Matrix
+    people: list[str]
+
+
+@dataclass(frozen=True)
+class UnitScore:
+    """How well a unit is measured on a set.
+
+    Attributes:
+        number: FACS number.
+        faces: faces that show it at `VISIBLE` or more.
+        correlation: Pearson's, over the stronger side of all faces.
+        f1: of "shows it at `VISIBLE` or more".
+        f1_mean: F1 of telling the mean of the train set for every face: of "all" or "none" of them.
+        mae, mae_mean: mean absolute error of the intensity, of the meter and of the mean.
+        sides: correlation of left minus right; NaN if the sides never differ.
+    """
+
+    number: int
+    faces: int
+    correlation: float
+    f1: float
+    f1_mean: float
+    mae: float
+    mae_mean: float
+    sides: float
+
+
+def measure_set(folder: Path, progress: bool = False) -> Measured:
+    """Features and truth of every sample of a set.
+
+    Raises:
+        DataError: for a damaged sample, or a set without `au`.
+    """
+    from rich.progress import track
+
+    shards = ShardSet(folder)
+    rows: Iterable[int] = range(len(shards))
+    if progress:
+        rows = track(rows, description="features", total=len(shards))
+    features, truth, people = [], [], []
+    for row in rows:
+        sample = shards.read(row)
+        units = sample.record.get("au", {})
+        truth.append([units.get(str(number), (0.0, 0.0)) for number in ACTION_UNITS])
+        features.append(features_of(sample.image))
+        people.append(sample.record["group"])
+    if not np.any(truth):
+        raise DataError("no sample carries `au` intensities", where=folder, fix="give a set of emocap/1")
+    return Measured(np.stack(features), np.array(truth, dtype=np.float32), people)
+
+
+def fit_meter(train: Measured, source: str = "") -> UnitMeter:
+    """The meter whose penalty and thresholds do best on folds of people.
+
+    Raises:
+        DataError: if fewer than `FOLDS` people, or no unit that enough faces show.
+    """
+    numbers = np.array(list(ACTION_UNITS))
+    shown = ((train.truth.max(2) >= VISIBLE).sum(0) >= LEAST).nonzero()[0]
+    if not len(shown) or len(set(train.people)) < FOLDS:
+        what = f"too few faces: no unit is shown by {LEAST}, or fewer than {FOLDS} people"
+        raise DataError(what, where=source, fix="give a larger set")
+    targets = train.truth[:, shown].reshape(len(train.truth), -1)
+    by_strength = _out_of_fold(train, targets)
+    errors = {strength: float(((told - targets) ** 2).mean()) for strength, told in by_strength.items()}
+    strength = min(errors, key=errors.__getitem__)
+    chosen = by_strength[strength]
+    thresholds = np.array(
+        [_threshold(chosen[:, i], targets[:, i] >= VISIBLE) for i in range(targets.shape[1])],
+        dtype=np.float32,
+    )
+    weights = _ridge(train.features, targets, (strength,))[strength]
+    facts = {"source": source, "faces": len(targets), "people": len(set(train.people)), "strength": strength}
+    return UnitMeter(tuple(int(n) for n in numbers[shown]), weights, thresholds, facts)
+
+
+def _out_of_fold(train: Measured, targets: Matrix) -> dict[float, Matrix]:
+    """Readings of each face by a fit without its person, by penalty."""
+    from sklearn.model_selection import GroupKFold
+
+    found = {strength: np.zeros_like(targets) for strength in STRENGTHS}
+    for kept, held in GroupKFold(FOLDS).split(train.features, groups=train.people):
+        for strength, weights in _ridge(train.features[kept], targets[kept], STRENGTHS).items():
+            found[strength][held] = train.features[held] @ weights[:-1] + weights[-1]
+    return found
+
+
+def _ridge(features: Matrix, targets: Matrix, strengths: tuple[float, ...]) -> dict[float, Matrix]:
+    """Weights [features + 1, targets] by penalty; one decomposition serves all of them."""
+    mean, offset = features.mean(0), targets.mean(0)
+    centred = (features - mean).astype(np.float64)
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    seen = vectors.T @ (centred.T @ (targets - offset))
+    made = {}
+    for strength in strengths:
+        slopes = vectors @ (seen / (np.maximum(values, 0) + strength)[:, None])
+        made[strength] = np.vstack([slopes, offset - mean @ slopes]).astype(np.float32)
+    return made
+
+
+def _threshold(raw: Matrix, shown: npt.NDArray[np.bool_]) -> float:
+    """Reading that splits faces with from faces without a unit at the best F1."""
+    scores = [_f1(raw >= threshold, shown) for threshold in _GRID]
+    return float(_GRID[int(np.argmax(scores))])
+
+
+def _f1(told: npt.NDArray[np.bool_], true: npt.NDArray[np.bool_]) -> float:
+    return float(2 * (told & true).sum() / max(1, told.sum() + true.sum()))
+
+
+def score_meter(meter: UnitMeter, test: Measured, train: Measured) -> list[UnitScore]:
+    """Scores of each unit on `test`, beside those of telling the mean of `train` for every face."""
+    places = [list(ACTION_UNITS).index(number) for number in meter.numbers]
+    found, truth = meter.measure(test.features), test.truth[:, places]
+    means = train.truth[:, places].max(2).mean(0)
+    rows = []
+    for i, number in enumerate(meter.numbers):
+        told, true = found[:, i].max(1), truth[:, i].max(1)
+        shown = true >= VISIBLE
+        rows.append(
+            UnitScore(
+                number,
+                int(shown.sum()),
+                _correlation(told, true),
+                _f1(told >= VISIBLE, shown),
+                _f1(np.full(len(true), means[i] >= VISIBLE), shown),
+                float(np.abs(told - true).mean()),
+                float(np.abs(means[i] - true).mean()),
+                _correlation(found[:, i, 0] - found[:, i, 1], truth[:, i, 0] - truth[:, i, 1]),
+            )
+        )
+    return rows
+
+
+def _correlation(a: Matrix, b: Matrix) -> float:
+    if a.std() == 0 or b.std() == 0:
+        return float("nan")
+    return float(np.corrcoef(a, b)[0, 1])
