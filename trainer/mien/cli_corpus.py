@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mien import cli_corpus_captions
 from mien.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ Part = Annotated[
 ]
 Jobs = Annotated[int, typer.Option(min=1, help="Movies, or captions, at a time.")]
 Exclude = Annotated[Path | None, typer.Option(help="Titles to leave out, one a line.", show_default=False)]
-Maker = Annotated[str, typer.Option(help="none, or MODULE:FUNCTION that returns a captioner.")]
+Maker = Annotated[str, typer.Option(help="none, offline:METER, http:FILE.yaml, or MODULE:FUNCTION.")]
+
+cli_corpus_captions.add_to(emocap)
 
 
 @emocap.callback()
@@ -113,7 +116,7 @@ def dedup(out: Out, part: Part = None, jobs: Jobs = 1, set_: Set = None) -> None
     _stage("dedup", out, part, jobs, set_)
 
 
-@emocap.command(epilog="Example: mien data emocap caption corpus --captioner my_captions:make")
+@emocap.command(epilog="Example: mien data emocap caption corpus --captioner http:endpoint.yaml")
 def caption(out: Out, captioner: Maker, part: Part = None, jobs: Jobs = 4) -> None:
     """Stage 5: caption the faces that stay."""
     from mien.corpus.report import table
@@ -212,12 +215,13 @@ def _open(out: Path, part: str | None, jobs: int, captioner: str) -> Corpus:
     from dataclasses import replace
 
     from mien.corpus.build import open_corpus
-    from mien.corpus.captioning import open_captioner, open_judge
+    from mien.corpus.caption_gates import judge
+    from mien.corpus.captioning import open_captioner
     from mien.corpus.options import load_options
 
     corpus = open_corpus(out, load_options(out), part)
     chosen = open_captioner(captioner)
-    return replace(corpus, captioner=chosen, judge=open_judge(), jobs=jobs, progress=sys.stderr.isatty())
+    return replace(corpus, captioner=chosen, judge=judge, jobs=jobs, progress=sys.stderr.isatty())
 
 
 def _stage(stage: str, out: Path, part: str | None, jobs: int, changes: list[str] | None) -> None:

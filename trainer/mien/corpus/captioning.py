@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from importlib import import_module, util
+from importlib import import_module
 
-from mien.corpus.describe import Captioner, Judge, few_locals
+from mien.corpus.describe import Captioner
 from mien.errors import DataError
-
-GATES = "mien.corpus.caption_gates"
-"""Module whose `judge(record)` returns reason codes; without it only `few_locals` judges."""
 
 
 def open_captioner(source: str) -> Captioner | None:
     """Open a captioner.
 
     Args:
-        source: "none", or `MODULE:FUNCTION` of an importable function without arguments that returns one.
+        source: "none", `offline:METER`, `http:OPTIONS.yaml` (see `mien.corpus.captioner`), or
+            `MODULE:FUNCTION` of an importable function without arguments that returns one.
 
     Raises:
         DataError: if it cannot be found, or is none.
@@ -23,7 +21,11 @@ def open_captioner(source: str) -> Captioner | None:
     if source == "none":
         return None
     module, colon, function = source.partition(":")
-    fix = "give none, or MODULE:FUNCTION of a function that returns a captioner"
+    if module in ("offline", "http"):
+        from mien.corpus.captioner import make_captioner
+
+        return make_captioner(source)
+    fix = "give none, offline:METER, http:OPTIONS.yaml, or MODULE:FUNCTION that returns a captioner"
     if not colon or not all(part.isidentifier() for part in [*module.split("."), function]):
         raise DataError(f"unknown captioner {source!r}", where="--captioner", fix=fix)
     try:
@@ -34,10 +36,3 @@ def open_captioner(source: str) -> Captioner | None:
     if not callable(made) or not all(isinstance(getattr(made, n, None), str) for n in ("name", "prompt_sha")):
         raise DataError(f"{source!r} returns no captioner", where="--captioner", fix=fix)
     return made
-
-
-def open_judge() -> Judge:
-    """The caption gates of this installation."""
-    if util.find_spec(GATES) is None:
-        return few_locals
-    return import_module(GATES).judge
