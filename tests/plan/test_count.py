@@ -36,7 +36,7 @@ def test_plan_agrees_with_a_real_step_of_the_tiny_recipe(checkpointing):
     close(planned(recipe, 8, checkpointing), measured(recipe, 8, checkpointing))
 
 
-@pytest.mark.parametrize("branch", ["none", "cls", "region"])
+@pytest.mark.parametrize("branch", ["none", "cls", "attn", "region"])
 @pytest.mark.parametrize("rule", ["null", "swap"])
 def test_plan_agrees_for_every_branch(branch, rule):
     recipe = small(f"objective.local.branch={branch}", f"objective.mining.rule={rule}")

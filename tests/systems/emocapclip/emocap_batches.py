@@ -74,10 +74,14 @@ def batch_of(size: int, count: int = 3, seed: int = 0) -> dict[str, torch.Tensor
 
 
 def recipe_of(
-    branch: str = "group", rule: str | None = None, model: ModelConfig = SMALL, **objective: Any
+    branch: str = "group",
+    rule: str | None = None,
+    model: ModelConfig = SMALL,
+    negatives: int | None = None,
+    **objective: Any,
 ) -> Any:
     mining = MiningConfig(rule=rule, threshold=0.5, ignore_threshold=0.5, local_threshold=0.5, local_same=0.9)  # type: ignore[arg-type]
-    local = LocalConfig(branch=branch, sentences=3)  # type: ignore[arg-type]
+    local = LocalConfig(branch=branch, sentences=3, negatives=negatives)  # type: ignore[arg-type]
     return SimpleNamespace(
         model=model, objective=ObjectiveConfig(**{"local": local, "mining": mining} | objective)
     )
@@ -93,20 +97,22 @@ def module_of(seed: int = 0, **keys: Any) -> EmoCapModule:
     return module
 
 
-def gradients_on_ranks(rank: int, world: int, folder: str, branch: str, rule: str | None) -> None:
-    """One of `world` gloo processes: gradients of its share of the batch, averaged as DDP does."""
+def gradients_on_ranks(rank: int, world: int, folder: str, cases: dict[str, dict[str, Any]]) -> None:
+    """One of `world` gloo processes: gradients of its share of the batch, averaged as DDP does, by case."""
     os.environ["USE_LIBUV"] = "0"
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    module = module_of(branch=branch, rule=rule).double()
-    batch = batch_of(8)
-    share = {key: value.chunk(world)[rank] for key, value in batch.items()}
-    loss, _ = module.loss(share, step=10)
-    loss.backward()
-    result = {"loss": loss.detach(), "stats": module.objective.miner.stats.clone()}
-    result |= {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
-    for value in result.values():
-        dist.all_reduce(value)
+    share = {key: value.chunk(world)[rank] for key, value in batch_of(8).items()}
+    found = {}
+    for name, keys in cases.items():
+        module = module_of(**keys).double()
+        loss, _ = module.loss(share, step=10)
+        loss.backward()
+        result = {"loss": loss.detach(), "stats": module.objective.miner.stats.clone()}
+        result |= {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+        for value in result.values():
+            dist.all_reduce(value)
+        found[name] = {key: value / world for key, value in result.items()}
     if rank == 0:
-        torch.save({name: value / world for name, value in result.items()}, f"{folder}/gradients.pt")
+        torch.save(found, f"{folder}/gradients.pt")
     dist.destroy_process_group()

@@ -11,7 +11,8 @@ from mien.errors import RunError
 from mien.systems.emocapclip.config import LocalConfig, ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.load import EmoCapEncoder, start_from
 from mien.systems.emocapclip.local import region_masks
-from mien.systems.emocapclip.model import EmoCapCLIP, unit
+from mien.systems.emocapclip.model import EmoCapCLIP
+from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.towers import OpenClipImage, TextTower, build_towers
 from mien.systems.emocapclip.weights import load_open_clip, load_strictly, read_state
 

@@ -95,17 +95,25 @@ class ModelConfig(Config):
 class LocalConfig(Config):
     """The local level: sentences about single facial areas (spec section 3, "Local branch")."""
 
-    branch: Literal["none", "cls", "group", "region"] = "group"
+    branch: Literal["none", "cls", "group", "attn", "region"] = "group"
     """What a sentence is contrasted with. `cls` (V0): the whole image. `group` (V1): the patches the sentence
-    speaks of. `region` (V3): the patches of its region, placed by landmarks (`lm5`). `none`: no level."""
+    speaks of. `attn` (V2): patches pooled by attention that the sentence asks for, negatives too, with a
+    sigmoid loss (FLAIR). `region` (V3): the patches of its region, placed by landmarks (`lm5`). `none`: no
+    level."""
     weight: float = Field(default=0.5, ge=0)
     """lambda_loc."""
     sentences: int = Field(default=4, ge=1, le=16)
     """M: sentences drawn from each caption at a step, without replacement."""
+    draw: Literal["local", "caption"] = "local"
+    """What is drawn from: the local sentences, or all sentences of the caption, global and summary too."""
     scale: float = Field(default=1 / 0.07, ge=1, le=100)
     """Multiplier of the local logits at the start; learned, apart from the global one."""
     sigma: float | None = Field(default=None, ge=0, lt=1)
     """`group`: similarities below it (after scaling to 0..1) are dropped; null is 1 / patches."""
+    bias: float | None = Field(default=None, ge=-100, le=100)
+    """Sigmoid only: what is added to the local logits at the start; learned; null is -10."""
+    negatives: int | None = Field(default=None, ge=1)
+    """`attn`: K, other images that lend an image one sentence as a negative; null: all of the batch."""
 
     @property
     def active(self) -> bool:
@@ -116,6 +124,12 @@ class LocalConfig(Config):
     def patches(self) -> bool:
         """Whether the branch needs patch embeddings."""
         return self.active and self.branch != "cls"
+
+    @model_validator(mode="after")
+    def _negatives_are_of_attn(self) -> LocalConfig:
+        if self.negatives is not None and self.branch != "attn":
+            raise ValueError(f"negatives is for branch attn; branch {self.branch} sees all sentences")
+        return self
 
 
 class MiningConfig(Config):
@@ -164,16 +178,26 @@ class MiningConfig(Config):
 
 
 class ObjectiveConfig(Config):
-    """L = global_weight L_global + summary_weight L_summary + local.weight L_local (spec section 3)."""
+    """L = global_weight L_g + summary_weight L_s + sentences_weight L_v0 + local.weight L_local (spec 3)."""
+
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    """`softmax`: CLIP's cross-entropy over a row. `sigmoid`: each pair by itself, with a learned bias
+    (SigLIP, Zhai et al. 2023)."""
 
     global_weight: float = Field(default=0.5, ge=0)
     """Weight of the level image - global sentence; 0 switches it off."""
     summary_weight: float = Field(default=0.5, ge=0)
     """Weight of the level image - summary sentence; 0 switches it off."""
+    sentences_weight: float = Field(default=0.0, ge=0)
+    """Weight of the level image - drawn sentences, all of which are its positives (DreamLIP, FLAIR), at the
+    global scale beside `local`; 0 switches it off."""
     local: LocalConfig = LocalConfig()
     mining: MiningConfig = MiningConfig()
     scale: float | None = Field(default=None, ge=1, le=100)
-    """Multiplier of the global logits at the start; null takes the checkpoint's, 1 / 0.07 without one."""
+    """Multiplier of the global logits at the start; null takes the checkpoint's, without one 1 / 0.07, or 10
+    for the sigmoid loss."""
+    bias: float | None = Field(default=None, ge=-100, le=100)
+    """Sigmoid only: what is added to the global logits at the start; learned; null is -10."""
     max_scale: float = Field(default=100.0, ge=1)
     """Upper clamp of both multipliers after each step; the lower one is 1."""
     form: Literal["out", "in", "dec"] = "out"
@@ -185,9 +209,9 @@ class ObjectiveConfig(Config):
 
     @model_validator(mode="after")
     def _something(self) -> ObjectiveConfig:
-        if not (self.global_weight or self.summary_weight or self.local.active):
+        if not (self.whole or self.sentences_weight or self.local.active):
             raise ValueError("every level has weight 0: there is nothing to train on")
-        if self.mining.rule and not (self.global_weight or self.summary_weight):
+        if self.mining.rule and not self.whole:
             raise ValueError("mining compares whole captions: give global_weight or summary_weight a value")
         if self.exchange == "ring" and self.backend == "dense":
             raise ValueError("exchange ring works tile by tile: choose backend auto, chunked or triton")
@@ -196,3 +220,28 @@ class ObjectiveConfig(Config):
         if self.local.scale > self.max_scale:
             raise ValueError(f"local.scale {self.local.scale} lies above max_scale {self.max_scale}")
         return self
+
+    @model_validator(mode="after")
+    def _sigmoid(self) -> ObjectiveConfig:
+        if self.loss == "sigmoid" and self.form != "out":
+            raise ValueError(f"form {self.form} shares a softmax among positives: loss sigmoid has none")
+        if self.loss == "softmax" and self.bias is not None:
+            raise ValueError("bias is for loss sigmoid: a softmax does not feel it")
+        if not self.local_sigmoid and self.local.bias is not None:
+            raise ValueError("local.bias is for loss sigmoid or local.branch attn")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether images are contrasted with whole captions: their global sentence or their summary."""
+        return bool(self.global_weight or self.summary_weight)
+
+    @property
+    def reads_sentences(self) -> bool:
+        """Whether drawn sentences take part in any level."""
+        return self.local.active or self.sentences_weight > 0
+
+    @property
+    def local_sigmoid(self) -> bool:
+        """Whether the local level has a sigmoid loss."""
+        return self.local.active and (self.loss == "sigmoid" or self.local.branch == "attn")

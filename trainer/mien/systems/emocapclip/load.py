@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from mien.engine.rundir import RunFolder
 from mien.errors import RunError
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
-from mien.systems.emocapclip.model import EmoCapCLIP, unit
+from mien.systems.emocapclip.model import EmoCapCLIP
+from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.tokens import tokenize
 from mien.systems.emocapclip.weights import load_strictly, read_state
 

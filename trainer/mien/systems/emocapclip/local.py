@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mien.faces.actions import REGIONS
 from mien.systems.emocapclip.config import LocalConfig
-from mien.systems.emocapclip.model import unit
+from mien.systems.emocapclip.rows import unit
 from mien_kernels import group_patches
 
 TEMPLATE = ((0.34, 0.42), (0.66, 0.42), (0.5, 0.6), (0.38, 0.76), (0.62, 0.76))

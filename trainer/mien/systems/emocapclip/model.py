@@ -7,17 +7,13 @@ import math
 import torch
 from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from mien.systems.emocapclip.attention import AttentionPool
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
+from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.towers import ResidualBlock, build_towers
 
-_EPS = 1e-6
-
-
-def unit(rows: Tensor) -> Tensor:
-    """Rows of length 1 in float32 (or float64); a zero row stays zero with a finite gradient."""
-    return F.normalize(rows if rows.dtype == torch.float64 else rows.float(), dim=-1, eps=_EPS)
+_BIAS = -10.0  # SigLIP's start: with 10 as the scale nearly all pairs begin as the negatives that they are
 
 
 class EmoCapCLIP(nn.Module):
@@ -27,6 +23,9 @@ class EmoCapCLIP(nn.Module):
         log_scale: theta, [1]; the logit scale of the global levels is its exponential. Not 0-d, because
             neither FSDP2 nor ZeRO can cut that.
         local_log_scale: theta_loc, [1].
+        logit_bias: b of the sigmoid loss, [1]; None for the softmax, so that its weights stay as they were.
+        local_logit_bias: b of a sigmoid local level, [1], else None.
+        pool: attention pooling of V2, else None.
     """
 
     mean: Tensor
@@ -38,7 +37,7 @@ class EmoCapCLIP(nn.Module):
         self.image, self.text = towers.image, towers.text
         self.register_buffer("mean", torch.tensor(towers.mean).view(3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(towers.std).view(3, 1, 1) * 255, persistent=False)
-        start = math.log(objective.scale or 1 / 0.07)
+        start = math.log(objective.scale or (10.0 if objective.loss == "sigmoid" else 1 / 0.07))
         if objective.scale is None and towers.log_scale is not None:
             start = float(towers.log_scale)
         self.log_scale = nn.Parameter(torch.tensor([start]))
@@ -48,7 +47,13 @@ class EmoCapCLIP(nn.Module):
         for part in (self.local_norm, self.local_projection):
             part.requires_grad_(objective.local.patches)
         self.local_log_scale.requires_grad_(objective.local.active)
-        self.log_scale.requires_grad_(bool(objective.global_weight or objective.summary_weight))
+        self.log_scale.requires_grad_(objective.whole or objective.sentences_weight > 0)
+        self.logit_bias = _bias(objective.bias) if objective.loss == "sigmoid" else None
+        if self.logit_bias is not None:
+            self.logit_bias.requires_grad_(self.log_scale.requires_grad)
+        self.local_logit_bias = _bias(objective.local.bias) if objective.local_sigmoid else None
+        attends = objective.local.active and objective.local.branch == "attn"
+        self.pool = AttentionPool(self.local_projection.out_features) if attends else None
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images uint8 [B, 3, S, S] to CLIP-normalised float32 of the same shape."""
@@ -90,3 +95,7 @@ class EmoCapCLIP(nn.Module):
             self.image.train(was)
         width, embed = seen.patches.shape[-1], seen.embedding.shape[-1]
         return nn.LayerNorm(width), nn.Linear(width, embed, bias=False)
+
+
+def _bias(start: float | None) -> nn.Parameter:
+    return nn.Parameter(torch.tensor([_BIAS if start is None else start]))

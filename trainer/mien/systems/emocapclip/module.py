@@ -15,7 +15,7 @@ from mien.systems.base import Batch, SystemModule
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.load import start_from
 from mien.systems.emocapclip.model import EmoCapCLIP
-from mien.systems.emocapclip.objective import Encoded, Objective, text_keys, world_group
+from mien.systems.emocapclip.objective import Encoded, Objective, text_keys, with_scales, world_group
 from mien_kernels import gather_rows
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class EmoCapModule(SystemModule):
             (batch["tok_s"], batch["has_s"] & valid & bool(levels.summary_weight)),
             (
                 batch["tok_l"].flatten(0, 1),
-                (batch["mask_l"] & valid[:, None] & levels.local.active).flatten(),
+                (batch["mask_l"] & valid[:, None] & levels.reads_sentences).flatten(),
             ),
         ]
         tokens = torch.cat([tokens[live] for tokens, live in wanted])
@@ -86,10 +86,7 @@ class EmoCapModule(SystemModule):
                 for (_, live), part in zip(wanted, parts, strict=True)
             ]
         global_, summary, local = empty
-        return Encoded(
-            image, patches, global_, summary, local.unflatten(0, batch["mask_l"].shape),
-            model.log_scale.squeeze(0), model.local_log_scale.squeeze(0),
-        )  # fmt: skip
+        return with_scales(model, image, patches, global_, summary, local.unflatten(0, batch["mask_l"].shape))
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Towers, and the patch head at ten times their rate where it starts from trained weights.
@@ -99,11 +96,13 @@ class EmoCapModule(SystemModule):
         head = {"local_norm.weight", "local_norm.bias", "local_projection.weight"}
         towers: dict[bool, list[Tensor]] = {True: [], False: []}
         for name, parameter in self.model.named_parameters():
-            if name not in head:
+            if name not in head and not name.startswith("pool."):
                 table = name.endswith(_NO_DECAY)
                 towers[parameter.ndim >= 2 and not table].append(parameter)
         pretrained = self.config.weights is not None
         patch_head = torch.nn.ModuleList([self.model.local_norm, self.model.local_projection])
+        if self.model.pool is not None:
+            patch_head.append(self.model.pool)
         return [
             {"params": towers[True]},
             {"params": towers[False], "weight_decay": 0.0},
@@ -127,6 +126,9 @@ class EmoCapModule(SystemModule):
         level = "g" if self.levels.global_weight else "s"
         live = batch["valid"] & batch[f"has_{level}"]
         text = encoded.global_ if level == "g" else encoded.summary
+        if not self.levels.whole:  # no level reads whole captions, yet they are what is retrieved
+            level, live = "g", batch["valid"] & batch["has_g"]
+            text = self.model.read(batch["tok_g"]).masked_fill(~live[:, None], 0)
         image, keys = encoded.image, text_keys(batch[f"tok_{level}"])
         if group := world_group():  # among the batches of all ranks, so that their number changes nothing
             image, text, keys, live = (gather_rows(part, group) for part in (image, text, keys, live))

@@ -9,10 +9,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mien.systems.emocapclip.attention import AttentionPool, Sentences, attention_contrast
 from mien.systems.emocapclip.config import ObjectiveConfig
 from mien.systems.emocapclip.local import queries
 from mien.systems.emocapclip.mining import Miner, Positives
-from mien.systems.emocapclip.model import unit
+from mien.systems.emocapclip.model import EmoCapCLIP
+from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.table import TableMiner
 from mien_kernels import Tags, contrast, own_rows, symmetric_contrast
 
@@ -39,6 +41,26 @@ class Encoded:
     """t [B, M, D]."""
     log_scale: Tensor
     local_log_scale: Tensor
+    bias: Tensor | None = None
+    """b of the sigmoid loss, 0-d."""
+    local_bias: Tensor | None = None
+    """b of a sigmoid local level, 0-d."""
+    pool: AttentionPool | None = None
+    """Attention pooling of V2."""
+
+
+def with_scales(
+    model: EmoCapCLIP, image: Tensor, patches: Tensor | None, global_: Tensor, summary: Tensor, local: Tensor
+) -> Encoded:
+    """Embeddings with the model's scales, biases and pooling."""
+
+    def number(parameter: Tensor | None) -> Tensor | None:
+        return None if parameter is None else parameter.squeeze(0)
+
+    return Encoded(
+        image, patches, global_, summary, local, model.log_scale.squeeze(0), model.local_log_scale.squeeze(0),
+        number(model.logit_bias), number(model.local_logit_bias), model.pool,
+    )  # fmt: skip
 
 
 def text_keys(tokens: Tensor) -> Tensor:
@@ -64,6 +86,7 @@ class Objective(nn.Module):
     def __init__(self, config: ObjectiveConfig) -> None:
         super().__init__()
         self.config = config
+        self.form = "sigmoid" if config.loss == "sigmoid" else config.form
         self.miner = Miner(config.mining, config.backend)
         self.table: TableMiner | None = None
 
@@ -87,6 +110,8 @@ class Objective(nn.Module):
         with torch.autocast(encoded.image.device.type, enabled=False):
             scale, local_scale = encoded.log_scale.exp(), encoded.local_log_scale.exp()
             logs: dict[str, Tensor | float] = {"scale": scale.detach()}
+            if encoded.bias is not None:
+                logs["bias"] = encoded.bias.detach()
             total = encoded.image.sum() * 0
             captions = self._captions(encoded, batch, step, group)
             if config.mining.rule:
@@ -96,9 +121,13 @@ class Objective(nn.Module):
                 ("summary", config.summary_weight, encoded.summary),
             ):
                 if weight:
-                    level = self._level(encoded.image, text, scale, name[0], captions, batch, group)
+                    level = self._level(encoded, text, scale, name[0], captions, batch, group)
                     logs[f"loss_{name}"] = level.detach()
                     total = total + weight * level
+            if config.sentences_weight:
+                level = self._image_to_sentences(encoded, scale, encoded.bias, batch, group)
+                logs["loss_sentences"] = level.detach()
+                total = total + config.sentences_weight * level
             if config.local.active:
                 level = self._local(encoded, local_scale, batch, step, group)
                 logs |= {"loss_local": level.detach(), "local_scale": local_scale.detach()}
@@ -127,27 +156,36 @@ class Objective(nn.Module):
         return self.miner.captions(image, text, live, _same_image(batch), step, group)
 
     def _level(
-        self, image: Tensor, text: Tensor, scale: Tensor, level: str, captions: Positives, batch: Batch,
+        self, encoded: Encoded, text: Tensor, scale: Tensor, level: str, captions: Positives, batch: Batch,
         group: dist.ProcessGroup | None,
     ) -> Tensor:  # fmt: skip
         """Images against the sentences of one level; equal sentences of two images are never negatives."""
         live = batch["valid"] & batch[f"has_{level}"]
         tags = _same_image(batch) | Tags.any(text_keys(batch[f"tok_{level}"]))
         return symmetric_contrast(
-            image, text, scale, targets_ab=captions.ab, targets_ba=captions.ba, ignore=captions.ignore,
-            row_weight=live.to(image.dtype), tags=tags, form=self.config.form, process_group=group,
-            backend=self.config.backend, exchange=self.config.exchange,
+            encoded.image, text, scale, targets_ab=captions.ab, targets_ba=captions.ba,
+            ignore=captions.ignore, row_weight=live.to(text.dtype), tags=tags, form=self.form,
+            logit_bias=encoded.bias, process_group=group, backend=self.config.backend,
+            exchange=self.config.exchange,
         )  # fmt: skip
 
     def _local(
         self, encoded: Encoded, scale: Tensor, batch: Batch, step: int, group: dist.ProcessGroup | None
     ) -> Tensor:
-        """The local level: V0 `cls`, V1 `group`, V3 `region`."""
+        """The local level: V0 `cls`, V1 `group`, V2 `attn`, V3 `region`."""
         config = self.config
         mask = batch["mask_l"] & batch["valid"][:, None]
         if config.local.branch == "cls":
-            return self._image_to_sentences(encoded, scale, mask, batch, group)
+            return self._image_to_sentences(encoded, scale, encoded.local_bias, batch, group)
         assert encoded.patches is not None
+        if config.local.branch == "attn":
+            assert encoded.pool is not None
+            assert encoded.local_bias is not None
+            sentences = Sentences(encoded.local, mask, text_keys(batch["tok_l"]), batch["uid"], batch["grp"])
+            negatives = config.local.negatives
+            return attention_contrast(
+                encoded.pool, encoded.patches, sentences, scale, encoded.local_bias, negatives, step, group
+            )
         pooled = queries(config.local, encoded.patches, encoded.local, mask, batch["region_l"], batch["lm5"])
         count = mask.shape[1]
         text, flat, region = encoded.local.flatten(0, 1), mask.flatten(), batch["region_l"].flatten()
@@ -157,13 +195,20 @@ class Objective(nn.Module):
         return symmetric_contrast(
             pooled, text, scale, targets_ab=found.ab, targets_ba=found.ba, ignore=found.ignore,
             row_weight=flat.to(text.dtype), tags=same_area | Tags.any(text_keys(batch["tok_l"]).flatten()),
-            form=config.form, process_group=group, backend=config.backend, exchange=config.exchange,
+            form=self.form, logit_bias=encoded.local_bias, process_group=group, backend=config.backend,
+            exchange=config.exchange,
         )  # fmt: skip
 
     def _image_to_sentences(
-        self, encoded: Encoded, scale: Tensor, mask: Tensor, batch: Batch, group: dist.ProcessGroup | None
-    ) -> Tensor:
-        """V0: an image has M positive sentences of weight 1/M, a sentence has one positive image."""
+        self, encoded: Encoded, scale: Tensor, bias: Tensor | None, batch: Batch,
+        group: dist.ProcessGroup | None,
+    ) -> Tensor:  # fmt: skip
+        """V0: an image has M positive sentences of weight 1/M, a sentence has one positive image.
+
+        The sigmoid loss has no normaliser that would tell the directions apart: it takes every pair once, per
+        sentence, which is FLAIR's multi-positive loss.
+        """
+        mask = batch["mask_l"] & batch["valid"][:, None]
         batch_size, count = mask.shape
         flat, text = mask.flatten(), encoded.local.flatten(0, 1)
         start = 0 if group is None else own_rows(batch_size, group).start
@@ -177,13 +222,15 @@ class Objective(nn.Module):
             live, exists = (flat, has) if flip else (has, flat)
             return contrast(
                 rows, columns, scale, targets=targets, row_weight=live.to(text.dtype), candidate_valid=exists,
-                tags=tags[::-1] if flip else tags, form=self.config.form, process_group=group,
+                tags=tags[::-1] if flip else tags, form=self.form, logit_bias=bias, process_group=group,
                 backend=self.config.backend, exchange=self.config.exchange,
             )  # fmt: skip
 
         owner = images.repeat_interleave(count)[:, None]
-        to_text = one_way(encoded.image, text, (own, shares.to(text.dtype)), flip=False)
         to_image = one_way(text, encoded.image, (owner, torch.ones_like(owner, dtype=text.dtype)), flip=True)
+        if self.form == "sigmoid":
+            return to_image
+        to_text = one_way(encoded.image, text, (own, shares.to(text.dtype)), flip=False)
         return (to_text + to_image) / 2
 
 

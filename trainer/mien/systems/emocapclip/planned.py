@@ -12,7 +12,7 @@ from mien.recipe import Recipe
 from mien.systems.base import Batch, SystemModule
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.module import EmoCapModule
-from mien.systems.emocapclip.objective import Encoded
+from mien.systems.emocapclip.objective import with_scales
 from mien.systems.emocapclip.tokens import CONTEXT
 from mien.systems.emocapclip.towers import VOCABULARY
 from mien.systems.planned import Planned
@@ -73,14 +73,6 @@ def _encode(module: SystemModule, batch: Batch) -> tuple[Tensor, ...]:
 def _objective(module: SystemModule, parts: tuple[Tensor, ...], batch: Batch, step: int) -> Tensor:
     module = cast(EmoCapModule, module)
     image, global_, summary, local, *patches = parts
-    model = module.model
-    encoded = Encoded(
-        image,
-        patches[0] if patches else None,
-        global_,
-        summary,
-        local,
-        model.log_scale.squeeze(0),
-        model.local_log_scale.squeeze(0),
-    )
+    seen = patches[0] if patches else None
+    encoded = with_scales(module.model, image, seen, global_, summary, local)
     return module.objective(encoded, batch, step)[0]

@@ -38,6 +38,12 @@ class Captions:
     """(sentence, region) pairs."""
 
     @property
+    def sentences(self) -> tuple[tuple[str, str], ...]:
+        """(sentence, region) of the whole caption; global sentence and summary speak of region other."""
+        first, last = (((text, "other"),) if text else () for text in (self.global_, self.summary))
+        return (*first, *self.locals, *last)
+
+    @property
     def texts(self) -> list[str]:
         """Every sentence."""
         return [text for text in (self.global_, self.summary, *(text for text, _ in self.locals)) if text]
@@ -75,6 +81,7 @@ class Transform:
     def __init__(self, model: ModelConfig, objective: ObjectiveConfig, augment: AugmentConfig | None) -> None:
         self.size = model.image_size
         self.count = objective.local.sentences
+        self.whole = objective.local.draw == "caption"
         self.guided = objective.mining.rule is not None and objective.mining.source == "guide"
         self.augment = augment
 
@@ -89,7 +96,8 @@ class Transform:
         mirror = self.augment is not None and rng.random() < self.augment.flip
         mirror = mirror and not any(mentions_side(text) for text in captions.texts)
         image, landmarks = self._image(image, _landmarks(record), rng, mirror)
-        chosen = sorted(rng.permutation(len(captions.locals))[: self.count].tolist())
+        drawn = captions.sentences if self.whole else captions.locals
+        chosen = sorted(rng.permutation(len(drawn))[: self.count].tolist())
         item = {
             "img": image,
             "lm5": landmarks,
@@ -97,8 +105,8 @@ class Transform:
             "grp": group_key(record),
             "tok_g": tokenize(captions.global_) if captions.global_ else None,
             "tok_s": tokenize(captions.summary) if captions.summary else None,
-            "tok_l": [tokenize(captions.locals[number][0]) for number in chosen],
-            "region_l": [_REGION[captions.locals[number][1]] for number in chosen],
+            "tok_l": [tokenize(drawn[number][0]) for number in chosen],
+            "region_l": [_REGION[drawn[number][1]] for number in chosen],
         }
         if self.guided:
             item["guide"] = _guide(sample)

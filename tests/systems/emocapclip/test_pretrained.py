@@ -1,0 +1,63 @@
+"""Published models from files with their own key names, against open_clip's forward pass."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import open_clip
+import pytest
+import torch
+from open_clip import factory
+from test_towers import CLIP
+
+from mien.errors import RunError
+from mien.systems.emocapclip import pretrained
+from mien.systems.emocapclip.rows import unit
+from mien.systems.emocapclip.tokens import tokenize
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """A narrow CLIP of two layers, and a file of its weights under OpenAI's key names."""
+    monkeypatch.setattr(factory, "get_model_config", lambda name: deepcopy(CLIP))
+    monkeypatch.setattr(pretrained, "_OPENAI", {(32, 3, 8, 8): "ViT-B-32-quickgelu"})
+    torch.manual_seed(0)
+    model = open_clip.create_model("ViT-B-32-quickgelu").eval()
+    torch.save(model.state_dict(), tmp_path / "clip.pt")
+    return model, tmp_path / "clip.pt"
+
+
+@pytest.mark.parametrize("name", ["clip", "open_clip:ViT-B-32-quickgelu"])
+def test_embeddings_equal_open_clips(published, name):
+    model, path = published
+    encoder = pretrained.load_pretrained(name, path, CPU)
+    images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1) for v in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    )
+    texts = ["a smile", "a face that shows fear"]
+    tokens = torch.stack([torch.tensor(tokenize(text)) for text in texts]).long()
+    with torch.inference_mode():
+        seen = unit(model.encode_image((images / 255 - mean) / std))
+        read = unit(model.encode_text(tokens))
+    torch.testing.assert_close(encoder.encode_images(images), seen, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(encoder.encode_texts(texts), read, atol=1e-5, rtol=1e-4)
+    assert encoder.logit_scale == pytest.approx(float(model.logit_scale.detach().exp()))
+
+
+def test_a_wrong_file_is_named(published, tmp_path):
+    _, path = published
+    state = torch.load(path, weights_only=True)
+    torch.save({key: value for key, value in state.items() if key != "ln_final.weight"}, tmp_path / "part.pt")
+    with pytest.raises(RunError, match=r"ln_final\.weight"):
+        pretrained.load_pretrained("clip", tmp_path / "part.pt", CPU)
+    torch.save({"visual.conv1.weight": torch.zeros(5, 3, 8, 8)}, tmp_path / "other.pt")
+    with pytest.raises(RunError, match="not a ViT of OpenAI"):
+        pretrained.load_pretrained("clip", tmp_path / "other.pt", CPU)
+    torch.save({"visual.conv1.weight": print}, tmp_path / "code.pt")
+    with pytest.raises(RunError, match="read safely"):
+        pretrained.load_pretrained("clip", tmp_path / "code.pt", CPU)
+    with pytest.raises(RunError, match="no published model called 'clap'"):
+        pretrained.load_pretrained("clap", path, CPU)
