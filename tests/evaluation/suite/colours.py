@@ -12,6 +12,7 @@ from PIL import Image
 from mien.benchmarks.base import Benchmark, Item, Making, Task
 from mien.evaluation.promptset import load_prompts
 
+TITLE = {"raf-db": "RAF-DB"}
 CLASSES = ("anger", "happiness", "sadness")
 RED, GREEN, BLUE, GREY = (200, 0, 0), (0, 200, 0), (0, 0, 200), (100, 100, 100)
 COLOUR = dict(zip(CLASSES, (RED, GREEN, BLUE)))
@@ -46,7 +47,7 @@ class ColourEncoder:
         for row, text in zip(rows, texts):
             for word, axis in self.axes.items():
                 if word in text.lower():
-                    row[axis] += 1
+                    row[axis] = 1
         return torch.nn.functional.normalize(rows, dim=1)
 
     def patch_maps(self, images: torch.Tensor, texts: list[str]) -> torch.Tensor:
@@ -72,7 +73,9 @@ def benchmark(
             for path in item.media:
                 paint(path, COLOUR.get(item.label or "", GREY))
 
-    return Benchmark(name, name.upper(), task, classes, "none", "*.png", read, make, "*.png", units, folds)
+    return Benchmark(
+        name, TITLE.get(name, name), task, classes, "none", "*.png", read, make, "*.png", units, folds
+    )
 
 
 def picture_set(folder: Path, shown: list[tuple[str, str]], name: str = "toy", **more: object) -> Benchmark:

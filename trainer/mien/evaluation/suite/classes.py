@@ -53,7 +53,8 @@ def zero_shot(embedder: Embedder, benchmark: Benchmark, items: Sequence[Item], s
     if benchmark.task == "compound":
         parts = part_centres(encoder, prompts, prompts.default, benchmark.classes, clean)
         anchors["zero-shot/parts"] = (parts, f"average of the parts, family {prompts.default}")
-    rows, predictions = [], []
+    rows: list[Row] = []
+    predictions: Table = []
     for method, (anchor, note) in anchors.items():
         scores = encoder.logit_scale * images @ anchor.T
         rows.append(Row(method, class_metrics(benchmark, items, scores.argmax(1), seed), note=note))

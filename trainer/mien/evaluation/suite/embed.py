@@ -154,8 +154,9 @@ class Embedder:
         how: Literal["even", "expclip"] = "even" if self.protocol == "clean" else "expclip"
         frames = self._fit(torch.from_numpy(np.ascontiguousarray(self.clips(media, FRAMES, how))))
         if self.protocol == "clean" and isinstance(self.encoder, ClipEncoder):
-            return unit(self.encoder.encode_clip(frames).double().cpu().numpy().reshape(-1))
-        return unit(self._features(frames).mean(0))
+            row = self.encoder.encode_clip(frames).double().cpu().numpy().reshape(-1)
+            return np.asarray(unit(row), dtype=np.float64)
+        return np.asarray(unit(self._features(frames).mean(0)), dtype=np.float64)
 
     def _features(self, images: Tensor) -> Floats:
         if isinstance(self.encoder, FeatureEncoder):

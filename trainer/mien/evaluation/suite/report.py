@@ -95,7 +95,7 @@ def print_results(model: str, results: Sequence[Result], console: Console | None
     (console or Console(width=None if sys.stdout.isatty() else 140)).print(table)
 
 
-CAPTION = "percent; 95 % over people; the last four published, ViT-B/32, read off a chart (+-0.3), protocol unstated"
+CAPTION = "percent; 95 % over people; the last four published, ViT-B/32, read off (+-0.3), protocol unstated"
 
 
 def markdown(model: str, results: Sequence[Result]) -> str:

@@ -26,9 +26,9 @@ STEMS = {
 
 
 def parts_of(label: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The basic classes that a label is made of, in its order: one for a single class, none where it is unclear.
+    """The basic classes that a label is made of, in its order; none where it is unclear.
 
-    Reads `happily surprised`, `anger, fear`, `anger and fear`, `anger fear` and the same with `_`, `+`, `/`, `-`.
+    Reads `happily surprised`, `anger, fear`, `anger and fear`, `anger fear`, and `_`, `+`, `/`, `-` between.
     """
     text = label.replace("_", " ").lower()
     if text in known:
@@ -111,4 +111,4 @@ def part_centres(
     make = centres if clean else template_means
     vectors = dict(zip(names, make(encoder, texts(prompts, family, names))))
     means = np.stack([np.mean([vectors[part] for part in parts], axis=0) for parts in split])
-    return unit(means) if clean else means
+    return np.asarray(unit(means) if clean else means, dtype=np.float64)

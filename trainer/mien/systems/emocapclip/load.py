@@ -44,11 +44,11 @@ class EmoCapEncoder:
 
     @torch.inference_mode()
     def image_features(self, images: Tensor, normalise: bool = True) -> Tensor:
-        """Embeddings of images uint8 [B, 3, H, W] before they are scaled to length 1, float32 [B, D] on the CPU.
+        """Embeddings of images uint8 [B, 3, H, W], not scaled to length 1: float32 [B, D] on the CPU.
 
         Args:
             images: pictures of any size.
-            normalise: with CLIP's mean and deviation; without, pixels are in [0, 1] (spec section 6.3, expclip).
+            normalise: with CLIP's mean and deviation; without, pixels are in [0, 1] (spec 6.3, expclip).
         """
         fitted = self._fit(images)
         pixels = self.model.normalise(fitted) if normalise else fitted.float() / 255
