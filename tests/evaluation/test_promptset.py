@@ -33,7 +33,7 @@ def test_expansion(tmp_path):
 
 
 def test_packaged_sets_cover_what_the_face_world_makes():
-    assert packaged() == ["emotion7", "emotion8", "compound"]
+    assert packaged() == ["emotion7", "emotion8", "ravdess", "mafw", "compound"]
     assert set(load_prompts("emotion7").classes) == set(BASIC)
     assert covering(BASIC).name == "emotion7"
     assert covering(EMOTIONS).name == "emotion8"

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mien import __version__, cli_sweep
+from mien.cli_benchmark import benchmark
 from mien.cli_data import data
 from mien.cli_mine import mine
 from mien.cli_plan import plan
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data, name="data")
+app.add_typer(benchmark, name="benchmark")
 app.command(epilog="Example: mien plan emocapclip/vitl14 --nodes 8 --gpu h100 --plot memory.png")(plan)
 app.command(epilog="Example: mien mine RUN data/emocap/train neighbours.safetensors --report mined")(mine)
 

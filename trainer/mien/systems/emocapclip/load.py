@@ -44,6 +44,19 @@ class EmoCapEncoder:
         return self.model.see(self._fit(images), patches=False)[0].cpu()
 
     @torch.inference_mode()
+    def image_features(self, images: Tensor, normalise: bool = True) -> Tensor:
+        """Embeddings of images uint8 [B, 3, H, W], not scaled to length 1: float32 [B, D] on the CPU.
+
+        Args:
+            images: pictures of any size.
+            normalise: with CLIP's mean and deviation; without, pixels are in [0, 1] (spec 6.3, expclip).
+        """
+        fitted = self._fit(images)
+        pixels = self.model.normalise(fitted) if normalise else fitted.float() / 255
+        embedding: Tensor = self.model.image(pixels).embedding
+        return embedding.float().cpu()
+
+    @torch.inference_mode()
     def encode_texts(self, texts: list[str]) -> Tensor:
         """T texts, at least one, to unit rows float32 [T, D] on the CPU."""
         return self.model.read(self._tokens(texts)).cpu()
