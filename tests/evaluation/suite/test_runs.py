@@ -94,7 +94,7 @@ def test_paired_difference_of_known_answers(tmp_path: Path):
 
 
 def test_equal_models_are_seldom_called_different():
-    """Of 120 pairs of equally good models about 5 % may have p <= 0.05, and their interval misses 0 as often."""
+    """Of 120 pairs of equally good models about 5 % may have p <= 0.05; their interval misses 0 as often."""
     rng = np.random.default_rng(0)
     groups = [f"p{i // 3}" for i in range(120)]
     low_p = missed = 0

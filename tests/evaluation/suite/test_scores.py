@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,16 @@ def test_logic_of_questions(kind: str, target: str | None, options: tuple[str, .
     scores = option_scores(Question("?", options, 0, kind, target, ASKED), SEEN)
     assert scores is not None
     assert int(scores.argmax()) == best
+
+
+def test_a_negated_question_asks_for_the_others():
+    options = ("Image 1, Image 3", "Image 2", "Both", "None of the images")
+    asked = Question("?", options, 0, "which", "anger", ASKED)
+    for negated, best in ((False, 0), (True, 1)):
+        scores = option_scores(replace(asked, negated=negated), SEEN)
+        assert int(scores.argmax()) == best
+    pair = Question("?", ("Image 1", "Both", "Neither"), 0, "which", "anger", ASKED)
+    assert int(option_scores(pair, SEEN[[0, 2]]).argmax()) == 1
 
 
 def test_options_that_logic_cannot_read():

@@ -34,7 +34,7 @@ def images_named(option: str, count: int) -> frozenset[int] | None:
     text = option.lower()
     if re.search(r"\b(none|no image|neither)\b", text):
         return frozenset()
-    if re.search(r"\ball\b", text):
+    if re.search(r"\b(all|both)\b", text):
         return frozenset(range(count))
     found = {int(number) - 1 for number in re.findall(r"\d+", text)}
     found |= {place for place, word in enumerate(ORDINALS) if re.search(rf"\b{word}\b", text)}
@@ -88,6 +88,8 @@ def option_scores(question: Question, probabilities: Floats) -> Floats | None:
     named = [images_named(option, images) for option in question.options]
     if any(some is None for some in named):
         return None
+    if question.negated:
+        share, hit = 1 - share, ~hit
     inside = np.array([[place in (some or ()) for place in range(images)] for some in named])
     likelihood = np.where(inside, np.log(share), np.log1p(-share)).sum(1)
     return np.where((inside == hit).all(1), 1e6, 0.0) + likelihood
