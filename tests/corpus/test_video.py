@@ -21,6 +21,7 @@ def _encode(
     times: list[int] | None = None,
     turn: int = 0,
     codec: str = "libx264",
+    aspect: Fraction | None = None,
 ) -> Path:
     """`times` in ms; each frame is shown from its own time on."""
     with av.open(str(path), "w") as container:
@@ -29,6 +30,8 @@ def _encode(
         stream.pix_fmt = "yuv420p"
         if times:
             stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
         if turn:
             stream.set_display_rotation(turn)
         for number, picture in enumerate(pictures):
@@ -70,6 +73,21 @@ def test_a_rotated_video_is_upright(tmp_path: Path, turn: int, corner: tuple[int
     ends = [picture[r, c].mean() for r, c in [(3, 3), (3, -4), (-4, 3), (-4, -4)]]
     bright = [(0, 0), (0, -1), (-1, 0), (-1, -1)][int(np.argmax(ends))]
     assert bright == corner
+
+
+@pytest.mark.parametrize(
+    ("aspect", "turn", "shape"),
+    [(Fraction(2), 0, (64, 192)), (Fraction(1, 2), 0, (128, 96)), (Fraction(2), 90, (192, 64))],
+)
+def test_pixels_that_are_not_square_are_made_so(
+    tmp_path: Path, aspect: Fraction, turn: int, shape: tuple[int, int]
+) -> None:
+    path = _encode(tmp_path / "a.mp4", [_picture()] * 3, turn=turn, aspect=aspect)
+    facts = probe(path)
+    assert (facts.height, facts.width) == shape
+    frame = next(read_frames(path))
+    assert frame.picture().shape == (*shape, 3)
+    assert frame.picture(32).shape == (32, round(32 * shape[1] / shape[0]), 3)
 
 
 def test_frames_have_their_own_times(tmp_path: Path) -> None:

@@ -43,16 +43,20 @@ class Facts:
 
 @dataclass
 class Frame:
-    """One decoded frame: `index` counts from 0, `t_ms` is its own time."""
+    """One decoded frame: `index` counts from 0, `t_ms` is its own time, `aspect` the shape of its pixels.
+
+    `aspect` is the width of a stored pixel relative to its height.
+    """
 
     index: int
     t_ms: int
     raw: av.VideoFrame
+    aspect: float = 1.0
 
     def picture(self, height: int | None = None) -> np.ndarray:
         """Uint8 [h, w, 3] RGB, upright, in square pixels; `height` shrinks it, never enlarges."""
         raw, quarter = self.raw, _turned(self.raw)
-        aspect = _aspect(raw)
+        aspect = self.aspect
         # Pixels are made square by stretching the longer way, so that none are lost.
         wide, tall = (raw.width * aspect, raw.height) if aspect >= 1 else (raw.width, raw.height / aspect)
         shown = wide if quarter % 2 else tall
@@ -122,6 +126,7 @@ def _decode(container: Any, path: Path, damage: list[str]) -> Iterator[Frame]:
 
     stream = container.streams.video[0]
     fps = float(stream.average_rate or stream.guessed_rate or 25)
+    aspect = _aspect(stream)
     index, last = 0, -1
     packets = container.demux(stream)
     while len(damage) < MOST_DAMAGE:
@@ -139,7 +144,7 @@ def _decode(container: Any, path: Path, damage: list[str]) -> Iterator[Frame]:
             t_ms = round(1000 * (raw.time if raw.time is not None else index / fps))
             # Times that stand still or run back would put two frames in one place.
             last = max(t_ms, last + 1)
-            yield Frame(index, last, raw)
+            yield Frame(index, last, raw, aspect)
             index += 1
 
 
@@ -148,8 +153,8 @@ def _turned(raw: av.VideoFrame) -> int:
     return round((raw.rotation or 0) / 90) % 4
 
 
-def _aspect(raw: av.VideoFrame) -> float:
+def _aspect(stream: av.VideoStream) -> float:
     """Width of a pixel relative to its height; 1 if the file does not say, or says something absurd."""
-    told = getattr(raw, "sample_aspect_ratio", None)
+    told = stream.sample_aspect_ratio
     aspect = float(told) if told else 1.0
     return aspect if 0.25 <= aspect <= 4 else 1.0
