@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.benchmarks import afew, crema_d, dfew, enterface05, mafw, ravdess
+from mien.benchmarks import afew, crema_d, dfew, enterface05, ferv39k, mafw, ravdess
 from mien.benchmarks.base import Item, Making
 from mien.benchmarks.clip_lists import subject_fold
 from mien.benchmarks.clip_making import takes
 from mien.benchmarks.clips import clip_frames
 from mien.benchmarks.table import BENCHMARKS, find
 from mien.benchmarks.video import VIDEO
+from mien.benchmarks.words import emotion
 from mien.errors import DataError
 
 HOW = Making(people=3, each=2, seed=11, size=32, frames=4)
@@ -63,7 +64,7 @@ def test_dfew(sets: Path) -> None:
     assert sorted(items) == [f"{number:05d}" for number in range(1, 15)]
     for key, item in items.items():
         number = int(key)
-        assert item.label == dfew.CLASSES[(number - 1) % 7]
+        assert item.label == emotion(dfew.CLASSES[(number - 1) % 7])
         assert (item.split, item.fold, item.group) == ("test", (number - 1) % 5 + 1, key)
         assert len(item.media) == (4 if number % 2 else 1)
 
@@ -82,10 +83,10 @@ def test_ferv39k(sets: Path) -> None:
     items = _items(sets, "ferv39k")
     assert Counter(item.split for item in items.values()) == {"train": 7, "test": 7}
     for index in range(14):
-        label = VIDEO["ferv39k"].classes[index % 7]
+        label = ferv39k.CLASSES[index % 7]
         key = f"{('Action', 'Crime')[index // 7]}/{label.capitalize()}/{index + 1:04d}"
         item = items[key]
-        assert (item.label, item.fold, len(item.media)) == (label, 0, 4)
+        assert (item.label, item.fold, len(item.media)) == (emotion(label), 0, 4)
         assert item.split == ("test" if index >= 7 else "train")
 
 
@@ -128,7 +129,8 @@ def test_afew(sets: Path) -> None:
     for index in range(14):
         label, part = afew.CLASSES[index % 7], ("Val_AFEW", "Train_AFEW")[index // 7]
         item = items[f"{part}/{label.capitalize()}/{index + 1:09d}"]
-        assert (item.label, item.split) == (label, "train" if part == "Train_AFEW" else "test")
+        split = "train" if part == "Train_AFEW" else "test"
+        assert (item.label, item.split) == (emotion(label), split)
 
 
 def test_crema_d(sets: Path) -> None:
@@ -139,7 +141,7 @@ def test_crema_d(sets: Path) -> None:
     for index in range(12):
         actor = (1001, 1031, 1061)[_person(index, 6)]
         item = items[f"{actor}_IEO_{codes[index % 6]}_XX"]
-        assert (item.label, item.group) == (crema_d.CLASSES[index % 6], str(actor))
+        assert (item.label, item.group) == (emotion(crema_d.CLASSES[index % 6]), str(actor))
         assert item.fold == {1001: 1, 1031: 2, 1061: 4}[actor]
 
 
@@ -159,7 +161,7 @@ def test_ravdess(sets: Path) -> None:
     for index in range(16):
         actor = (1, 9, 17)[_person(index, 8)]
         item = items[f"01-{index % 8 + 1:02d}-01-01-01-{actor:02d}"]
-        assert (item.label, item.group) == (ravdess.CLASSES[index % 8], f"{actor:02d}")
+        assert (item.label, item.group) == (emotion(ravdess.CLASSES[index % 8]), f"{actor:02d}")
         assert item.fold == (actor - 1) // 4 + 1
         # Of doubles the one with sound.
         assert item.media[0].name.startswith("02" if index % 3 == 2 else "01")
