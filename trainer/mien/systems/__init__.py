@@ -48,6 +48,10 @@ class System:
     """(run, which) -> weights by name, for safetensors."""
     planned: Callable[[Recipe, bool], Planned] | None = None
     """(recipe, activation checkpointing?) -> the step that `mien plan` counts; None cannot be planned."""
+    export_formats: tuple[str, ...] = ()
+    """Formats of other libraries that `export_folder` knows."""
+    export_folder: Callable[[RunFolder, str, str, Path], dict[str, Any]] | None = None
+    """(run, which, format, empty folder) -> facts such as `loads`; writes the model for that library."""
 
 
 def get(name: str) -> System:
@@ -111,9 +115,15 @@ def _emocapclip() -> System:
 
         return plan_step(recipe, checkpointing)
 
+    def export_folder(run: RunFolder, which: str, to: str, folder: Path) -> dict[str, Any]:
+        from mien.systems.emocapclip.exports import write
+
+        return write(run, which, to, folder)
+
     return System(
-        "emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export, planned
-    )
+        "emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export, planned,
+        ("open_clip", "transformers", "onnx"), export_folder,
+    )  # fmt: skip
 
 
 def _sections(recipe: Recipe) -> tuple[ModelConfig, ObjectiveConfig]:

@@ -82,12 +82,13 @@ class EmoCapEncoder:
         return torch.stack([torch.tensor(tokenize(text)) for text in texts]).to(self.device)
 
 
-def load(run: str | Path, which: str = "last") -> EmoCapEncoder:
+def load(run: str | Path, which: str = "last", device: torch.device | None = None) -> EmoCapEncoder:
     """The encoder of a run, with averaged weights where the run kept an average.
 
     Args:
         run: run folder.
         which: `last`, `best` or a step number.
+        device: where to compute; None takes a GPU if there is one.
 
     Raises:
         RunError: if the run or checkpoint cannot be used.
@@ -101,7 +102,7 @@ def load(run: str | Path, which: str = "last") -> EmoCapEncoder:
     )  # all weights come from the run
     model = EmoCapCLIP(bare, recipe.objective)
     load_strictly(model, state_for_export(folder, which), folder.path)
-    return EmoCapEncoder(model, recipe.model.image_size, recipe.objective.local.patches)
+    return EmoCapEncoder(model, recipe.model.image_size, recipe.objective.local.patches, device)
 
 
 def state_for_export(folder: RunFolder, which: str = "last") -> dict[str, Tensor]:
