@@ -22,6 +22,7 @@ from mien.systems.emocapclip.exports.as_open_clip import write_open_clip
 from mien.systems.emocapclip.exports.as_transformers import write_transformers
 from mien.systems.emocapclip.load import EmoCapEncoder
 from mien.systems.emocapclip.model import EmoCapCLIP
+from mien.systems.emocapclip.tokens import tokenize
 
 TEXTS = ["an expression of joy", "The corners of the lips are raised; it isn't calm!", "sad " * 90]
 CPU = torch.device("cpu")
@@ -102,7 +103,6 @@ def test_transformers_tokens_are_those_of_training(tmp_path):
 
     from mien.evaluation.promptset import load_prompts
     from mien.systems.emocapclip.exports.tokenizer_files import write_tokenizer
-    from mien.systems.emocapclip.tokens import tokenize
 
     write_tokenizer(tmp_path)
     prompts = load_prompts("compound")
@@ -142,15 +142,11 @@ def onnx_embeds(folder: Path, encoder: EmoCapEncoder) -> None:
     for count in (1, 3):
         images = pictures(facts["image_size"], count)
         pixels = ((images / 255 - mean) / std).numpy()
-        close(
-            torch.from_numpy(sessions[0].run(None, {"image": pixels.numpy()})[0]),
-            encoder.encode_images(images),
-        )
-        tokens = encoder._tokens(TEXTS[:count]).long().numpy()
-        close(
-            torch.from_numpy(sessions[1].run(None, {"tokens": tokens})[0]),
-            encoder.encode_texts(TEXTS[:count]),
-        )
+        seen = sessions[0].run(None, {"image": pixels})[0]
+        tokens = torch.stack([torch.tensor(tokenize(text)) for text in TEXTS[:count]]).long().numpy()
+        read = sessions[1].run(None, {"tokens": tokens})[0]
+        close(torch.from_numpy(seen), encoder.encode_images(images))
+        close(torch.from_numpy(read), encoder.encode_texts(TEXTS[:count]))
 
 
 def test_onnx_of_an_open_clip_tower_embeds_alike(tmp_path):

@@ -31,3 +31,12 @@ class Encoder(Protocol):
     def patch_maps(self, images: Tensor, texts: list[str]) -> Tensor:
         """Cosine of each image's patches with its own text: float32 [B, h, w] on the CPU."""
         ...
+
+    @property
+    def looks_by(self) -> str:
+        """How `heat_maps` looks: by `patches` or by the `gradient`."""
+        ...
+
+    def heat_maps(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Where each image [B, 3, H, W] resembles its own unit row [B, D]: float32 [B, h, w] on the CPU."""
+        ...

@@ -61,6 +61,35 @@ class EmoCapEncoder:
         side = round(maps.shape[1] ** 0.5)
         return maps.unflatten(1, (side, side)).cpu()
 
+    @property
+    def looks_by(self) -> str:
+        """How `heat_maps` looks: by `patches` where LN_loc and W_loc were trained, else by the `gradient`."""
+        return "patches" if self.patches else "gradient"
+
+    def heat_maps(self, images: Tensor, targets: Tensor) -> Tensor:
+        """Where each image resembles its own target: float32 [B, h, w] on the CPU, larger is more.
+
+        By patches: cosine of x = unit(W_loc LN_loc(h)) with the target. By the gradient: |gradient x input| of
+        the cosine of the whole image, summed over colours, averaged over cells of an eighth of the side.
+
+        Args:
+            images: uint8 [B, 3, H, W] of any size.
+            targets: unit rows float32 [B, D], of texts or classes.
+        """
+        fitted, targets = self._fit(images), targets.to(self.device)
+        if self.patches:
+            with torch.inference_mode():
+                rows = self.model.project(self.model.image(self.model.normalise(fitted)).patches)
+                maps = torch.einsum("bpd,bd->bp", rows, targets)
+                side = round(maps.shape[1] ** 0.5)
+                return maps.unflatten(1, (side, side)).cpu()
+        with torch.enable_grad():
+            pixels = self.model.normalise(fitted).requires_grad_()
+            score = (unit(self.model.image(pixels).embedding) * targets).sum()
+            (gradient,) = torch.autograd.grad(score, pixels)
+        share = (gradient * pixels.detach()).sum(1, keepdim=True).abs()
+        return F.adaptive_avg_pool2d(share, self.image_size // 8)[:, 0].cpu()
+
     def _head(self, patches: Tensor) -> Tensor:
         norm, projection = self.model.image.head()
         if self.patches or norm is None or projection is None:
