@@ -14,6 +14,7 @@ COMMANDS = [
     ["train"],
     ["evaluate"],
     ["export"],
+    ["predict"],
     ["sweep"],
     ["doctor"],
     ["data", "synth"],
@@ -100,6 +101,7 @@ def test_bad_shard_gives_one_line_and_exit_code_2(mien, kind, tmp_path):
         (["evaluate", "nowhere", "--test", "nowhere"], "not a run folder"),
         (["evaluate", "nowhere", "--test", "nowhere", "--protocol", "zero"], "unknown protocol"),
         (["export", "nowhere", "OUT"], "not a run folder"),
+        (["predict", "nowhere", "face.png"], "not a run folder"),
         (["export", "nowhere", "OUT", "--to", "tflite"], "unknown format"),
     ],
 )

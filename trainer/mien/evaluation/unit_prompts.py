@@ -38,7 +38,9 @@ def load_units(source: str | Path | None = None) -> dict[int, UnitPrompts]:
     Raises:
         DataError: when the file is absent or malformed.
     """
-    path: Any = Path(source) if source is not None else resources.files("mien.evaluation") / "prompts/units.yaml"
+    path: Any = (
+        Path(source) if source is not None else resources.files("mien.evaluation") / "prompts/units.yaml"
+    )
     try:
         found = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, yaml.YAMLError, UnicodeDecodeError, ValidationError) as error:
@@ -50,7 +52,7 @@ def load_units(source: str | Path | None = None) -> dict[int, UnitPrompts]:
 def unit_probabilities(
     encoder: Encoder, images: npt.NDArray[np.floating], units: dict[int, UnitPrompts]
 ) -> npt.NDArray[np.float64]:
-    """Softmax of each pair on its own, [N, U] in (0, 1), for unit image vectors [N, D]; columns as `units`."""
+    """Softmax of each pair, [N, U] in (0, 1), for unit image vectors [N, D]; columns as `units`."""
     sides = [
         np.stack([unit(embed_texts(encoder, texts).mean(0)) for texts in side])
         for side in ([pair.present for pair in units.values()], [pair.absent for pair in units.values()])

@@ -33,10 +33,10 @@ class Encoder(Protocol):
         ...
 
     @property
-    def looks_by(self) -> str:
-        """How `heat_maps` looks: by `patches` or by the `gradient`."""
+    def looks(self) -> tuple[str, ...]:
+        """How `heat_maps` can look, the best first: by `patches`, by the `gradient`."""
         ...
 
-    def heat_maps(self, images: Tensor, targets: Tensor) -> Tensor:
-        """Where each image [B, 3, H, W] resembles its own unit row [B, D]: float32 [B, h, w] on the CPU."""
+    def heat_maps(self, images: Tensor, targets: Tensor, by: str) -> Tensor:
+        """Where images uint8 [B, 3, H, W] resemble their own unit rows [B, D]: float32 [B, h, w]."""
         ...

@@ -62,11 +62,11 @@ class EmoCapEncoder:
         return maps.unflatten(1, (side, side)).cpu()
 
     @property
-    def looks_by(self) -> str:
-        """How `heat_maps` looks: by `patches` where LN_loc and W_loc were trained, else by the `gradient`."""
-        return "patches" if self.patches else "gradient"
+    def looks(self) -> tuple[str, ...]:
+        """How `heat_maps` can look, the best first; by `patches` only if the patch head was trained."""
+        return ("patches", "gradient") if self.patches else ("gradient",)
 
-    def heat_maps(self, images: Tensor, targets: Tensor) -> Tensor:
+    def heat_maps(self, images: Tensor, targets: Tensor, by: str) -> Tensor:
         """Where each image resembles its own target: float32 [B, h, w] on the CPU, larger is more.
 
         By patches: cosine of x = unit(W_loc LN_loc(h)) with the target. By the gradient: |gradient x input| of
@@ -75,9 +75,10 @@ class EmoCapEncoder:
         Args:
             images: uint8 [B, 3, H, W] of any size.
             targets: unit rows float32 [B, D], of texts or classes.
+            by: one of `looks`.
         """
         fitted, targets = self._fit(images), targets.to(self.device)
-        if self.patches:
+        if by == "patches":
             with torch.inference_mode():
                 rows = self.model.project(self.model.image(self.model.normalise(fitted)).patches)
                 maps = torch.einsum("bpd,bd->bp", rows, targets)
@@ -85,7 +86,7 @@ class EmoCapEncoder:
                 return maps.unflatten(1, (side, side)).cpu()
         with torch.enable_grad():
             pixels = self.model.normalise(fitted).requires_grad_()
-            score = (unit(self.model.image(pixels).embedding) * targets).sum()
+            score = (unit(self.model.image(pixels).embedding) * targets.clone()).sum()  # may be of inference
             (gradient,) = torch.autograd.grad(score, pixels)
         share = (gradient * pixels.detach()).sum(1, keepdim=True).abs()
         return F.adaptive_avg_pool2d(share, self.image_size // 8)[:, 0].cpu()
