@@ -15,6 +15,7 @@ COMMANDS = [
     ["evaluate"],
     ["export"],
     ["mine"],
+    ["predict"],
     ["sweep"],
     ["doctor"],
     ["data", "synth"],
@@ -118,7 +119,8 @@ def test_bad_shard_gives_one_line_and_exit_code_2(mien, kind, tmp_path):
         (["evaluate", "nowhere", "--test", "nowhere"], "not a run folder"),
         (["evaluate", "nowhere", "--test", "nowhere", "--protocol", "zero"], "unknown protocol"),
         (["export", "nowhere", "OUT"], "not a run folder"),
-        (["export", "nowhere", "OUT", "--to", "onnx"], "unknown format"),
+        (["predict", "nowhere", "face.png"], "not a run folder"),
+        (["export", "nowhere", "OUT", "--to", "tflite"], "unknown format"),
     ],
 )
 def test_bad_arguments_give_one_line_and_leave_nothing(mien, args, words, tmp_path, monkeypatch):

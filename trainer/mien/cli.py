@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mien import __version__, cli_sweep
+from mien import __version__, cli_predict, cli_sweep
 from mien.cli_benchmark import benchmark
 from mien.cli_data import data
 from mien.cli_mine import mine
@@ -171,20 +171,7 @@ def evaluate(
     print_table(report)
 
 
-@app.command(
-    epilog="Example: mien export checkpoints/emocapclip/tiny/RUN --to safetensors weights.safetensors"
-)
-def export(
-    run: Run,
-    file: Annotated[Path, typer.Argument(help="File to write.", show_default=False)],
-    to: Annotated[str, typer.Option(help="Format: safetensors.")] = "safetensors",
-    which: Which = "last",
-) -> None:
-    """Write the weights of a run for use elsewhere (averaged ones where the run keeps an average)."""
-    from mien.export import export as write
-
-    write(run, file, to=to, which=which)
-    print(file)
+cli_predict.add_to(app)
 
 
 @app.command(epilog="Example: mien runs checkpoints --state running")

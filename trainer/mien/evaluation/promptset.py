@@ -178,7 +178,8 @@ def _advice(labels: Iterable[str]) -> str:
 
 
 def _names() -> list[str]:
-    return sorted(item.name[:-5] for item in _folder().iterdir() if item.name.endswith(".yaml"))
+    names = {item.name[:-5] for item in _folder().iterdir() if item.name.endswith(".yaml")}
+    return sorted(names - {"units"})  # pairs of prompts: `unit_prompts`
 
 
 def _folder() -> Any:

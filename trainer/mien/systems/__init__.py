@@ -51,6 +51,10 @@ class System:
     """(recipe, activation checkpointing?) -> the step that `mien plan` counts; None cannot be planned."""
     load_classifier: Callable[[str | Path, str], Classifier] | None = None
     """(run folder, "last" | "best" | step) -> classifier; None for systems without classes of their own."""
+    export_formats: tuple[str, ...] = ()
+    """Formats of other libraries that `export_folder` knows."""
+    export_folder: Callable[[RunFolder, str, str, Path], dict[str, Any]] | None = None
+    """(run, which, format, empty folder) -> facts such as `loads`; writes the model for that library."""
 
 
 def get(name: str) -> System:
@@ -129,9 +133,15 @@ def _emocapclip() -> System:
 
         return plan_step(recipe, checkpointing)
 
+    def export_folder(run: RunFolder, which: str, to: str, folder: Path) -> dict[str, Any]:
+        from mien.systems.emocapclip.exports import write
+
+        return write(run, which, to, folder)
+
     return System(
-        "emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export, planned
-    )
+        "emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export, planned,
+        export_formats=("open_clip", "transformers", "onnx"), export_folder=export_folder,
+    )  # fmt: skip
 
 
 def _sections(recipe: Recipe) -> tuple[ModelConfig, ObjectiveConfig]:

@@ -35,6 +35,15 @@ class Encoder(Protocol):
         """Cosine of each image's patches with its own text: float32 [B, h, w] on the CPU."""
         ...
 
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """How `heat_maps` can look, the best first: by `patches`, by the `gradient`."""
+        ...
+
+    def heat_maps(self, images: Tensor, targets: Tensor, by: str) -> Tensor:
+        """Where images uint8 [B, 3, H, W] resemble their own unit rows [B, D]: float32 [B, h, w]."""
+        ...
+
 
 class Classifier(Protocol):
     """A model with classes of its own."""

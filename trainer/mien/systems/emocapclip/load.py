@@ -75,6 +75,37 @@ class EmoCapEncoder:
         side = round(maps.shape[1] ** 0.5)
         return maps.unflatten(1, (side, side)).cpu()
 
+    @property
+    def looks(self) -> tuple[str, ...]:
+        """How `heat_maps` can look, the best first; by `patches` only if the patch head was trained."""
+        return ("patches", "gradient") if self.patches else ("gradient",)
+
+    def heat_maps(self, images: Tensor, targets: Tensor, by: str) -> Tensor:
+        """Where each image resembles its own target: float32 [B, h, w] on the CPU, larger is more.
+
+        By patches: cosine of x = unit(W_loc LN_loc(h)) with the target. By the gradient: |gradient x input| of
+        the cosine of the whole image, summed over colours, averaged over cells of an eighth of the side.
+
+        Args:
+            images: uint8 [B, 3, H, W] of any size.
+            targets: unit rows float32 [B, D], of texts or classes.
+            by: one of `looks`.
+        """
+        fitted, targets = self._fit(images), targets.to(self.device)
+        if by == "patches":
+            with torch.inference_mode():
+                patches = self.model.project(self.model.image(self.model.normalise(fitted)).patches)
+                maps = torch.einsum("bpd,bd->bp", patches, targets)
+                side = round(maps.shape[1] ** 0.5)
+                return maps.unflatten(1, (side, side)).cpu()
+        with torch.enable_grad():
+            pixels = self.model.normalise(fitted).requires_grad_()
+            rows = unit(self.model.image(pixels).embedding)
+            score = (rows * targets.clone()).sum()  # as a copy: they may come from inference mode
+            (gradient,) = torch.autograd.grad(score, pixels)
+        share = (gradient * pixels.detach()).sum(1, keepdim=True).abs()
+        return F.adaptive_avg_pool2d(share, self.image_size // 8)[:, 0].cpu()
+
     def _head(self, patches: Tensor) -> Tensor:
         norm, projection = self.model.image.head()
         if self.patches or norm is None or projection is None:
@@ -96,12 +127,13 @@ class EmoCapEncoder:
         return torch.stack([torch.tensor(tokenize(text)) for text in texts]).to(self.device)
 
 
-def load(run: str | Path, which: str = "last") -> EmoCapEncoder:
+def load(run: str | Path, which: str = "last", device: torch.device | None = None) -> EmoCapEncoder:
     """The encoder of a run, with averaged weights where the run kept an average.
 
     Args:
         run: run folder.
         which: `last`, `best` or a step number.
+        device: where to compute; None takes a GPU if there is one.
 
     Raises:
         RunError: if the run or checkpoint cannot be used.
@@ -115,7 +147,7 @@ def load(run: str | Path, which: str = "last") -> EmoCapEncoder:
     )  # all weights come from the run
     model = EmoCapCLIP(bare, recipe.objective)
     load_strictly(model, state_for_export(folder, which), folder.path)
-    return EmoCapEncoder(model, recipe.model.image_size, recipe.objective.local.patches)
+    return EmoCapEncoder(model, recipe.model.image_size, recipe.objective.local.patches, device)
 
 
 def state_for_export(folder: RunFolder, which: str = "last") -> dict[str, Tensor]:
