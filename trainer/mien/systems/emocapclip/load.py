@@ -83,7 +83,7 @@ class EmoCapEncoder:
     def heat_maps(self, images: Tensor, targets: Tensor, by: str) -> Tensor:
         """Where each image resembles its own target: float32 [B, h, w] on the CPU, larger is more.
 
-        By patches: cosine of x = unit(W_loc LN_loc(h)) with the target. By the gradient: |gradient x input| of
+        By patches: cosine of unit(W_loc LN_loc(h)) with the target. By the gradient: |gradient x input| of
         the cosine of the whole image, summed over colours, averaged over cells of an eighth of the side.
 
         Args:
