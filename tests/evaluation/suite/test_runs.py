@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mien.benchmarks.base import MADE
 from mien.errors import DataError, MienError
 from mien.evaluation.metrics import hit_counts, hit_rate
 from mien.evaluation.suite.paired import Draws, compare, markdown, resample, summarise
@@ -63,6 +64,16 @@ def test_published_rows_keep_to_their_protocol(tmp_path: Path):
     assert "| RAF-DB | static | 12 | UAR | 100.0 [100.0, 100.0] | 100.0 | 62.8 | 45.1 | 39.6 | - |" in text
     assert "data:image/png;base64," in (tmp_path / "out" / "report.html").read_text()
     assert json.loads((tmp_path / "out" / "report.json").read_text())["protocol"] == "clean"
+
+
+def test_no_published_number_stands_beside_a_synthetic_set(tmp_path: Path):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / MADE).write_text("made")
+    _, results, _ = score(tmp_path / "out", tmp_path / "set", RIGHT)
+    write_report("toy", results, tmp_path / "out")
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert ", synthetic |" in text
+    assert "62.8" not in text
 
 
 def test_a_damaged_picture_is_named_and_more_than_one_percent_fails(tmp_path: Path):

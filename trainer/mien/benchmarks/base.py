@@ -17,6 +17,9 @@ Task = Literal["static", "dynamic", "compound", "au", "mcq"]
 """The five tasks (emocapclip spec, section 6.1)."""
 TASKS: tuple[Task, ...] = ("static", "dynamic", "compound", "au", "mcq")
 
+MADE = "made-by-mien.txt"
+"""File at the top of a generated set, so that nobody takes a number on it for one on the real set."""
+
 
 @dataclass(frozen=True)
 class Question:

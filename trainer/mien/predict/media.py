@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as vision
 from mien.data.decode import decode_pillow
 from mien.errors import DataError, MienError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg", ".gif")
 MAX_PIXELS = 1 << 26
 """Largest picture (8192 x 8192) and largest frame."""
@@ -134,7 +134,7 @@ def read(path: Path, size: int, box: Box | None, count: int) -> Media:
 
 
 def _image(path: Path) -> Picture:
-    formats = ("JPEG", "PNG", "WEBP", "BMP")
+    formats = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
     return decode_pillow(path.read_bytes(), formats, path, MAX_PIXELS)
 
 

@@ -16,7 +16,7 @@ from mien.engine.rundir import write_atomic
 from mien.errors import MienError
 from mien.evaluation.metrics import Interval
 from mien.evaluation.suite.embed import ProtocolName
-from mien.evaluation.suite.published import published
+from mien.evaluation.suite.published import Published, published
 from mien.evaluation.suite.results import MAIN, Result
 
 TITLES = {"uar": "UAR", "war": "WAR", "au_f1": "mean F1", "accuracy": "accuracy"}
@@ -47,8 +47,7 @@ def write_report(model: str, results: Sequence[Result], out: Path) -> None:
         "model": model,
         "protocol": protocol,
         "benchmarks": [
-            one.to_dict() | {"published": [asdict(row) for row in published(one.name, protocol)]}
-            for one in results
+            one.to_dict() | {"published": [asdict(row) for row in beside(one)]} for one in results
         ],
     }
     write_atomic(out / "report.json", json.dumps(content, indent=2) + "\n")
@@ -67,7 +66,7 @@ def protocol_of(results: Sequence[Result]) -> ProtocolName:
 
 def cells(result: Result) -> list[str]:
     """One line of the main table, in percent."""
-    told = {row.method: row for row in published(result.name, result.protocol) if row.protocol == "unstated"}
+    told = {row.method: row for row in beside(result) if row.protocol == "unstated"}
     war = result.rows[0].metrics.get("war")
     return [
         result.title + (f" ({len(result.damaged)} damaged)" if result.damaged else ""),
@@ -93,6 +92,11 @@ def print_results(model: str, results: Sequence[Result], console: Console | None
     for result in results:
         table.add_row(*cells(result))
     (console or Console(width=None if sys.stdout.isatty() else 140)).print(table)
+
+
+def beside(result: Result) -> list[Published]:
+    """Published rows that may stand beside a result: none where the set was made by mien."""
+    return [] if result.facts.get("synthetic") else published(result.name, result.protocol)
 
 
 CAPTION = "percent; 95 % over people; the last four published, ViT-B/32, read off (+-0.3), protocol unstated"
@@ -138,7 +142,7 @@ def details(result: Result) -> list[list[str]]:
         ]
         for row in result.rows
     ]
-    for told in published(result.name, result.protocol):
+    for told in beside(result):
         values = {MAIN[result.task]: told.uar, "war": told.war}
         shown = [f"{value:.1f}" if (value := values.get(name)) is not None else "-" for name in names]
         rows.append([told.method, *shown, f"published ({told.source}); {told.note}"])
@@ -167,7 +171,7 @@ def page(model: str, results: Sequence[Result]) -> str:
     for one in results:
         if one.main.value == one.main.value:
             dots.append((one.title, one.main.value, one.main.low, one.main.high, True))
-            theirs = [row for row in published(one.name, one.protocol) if row.method == "EmoCapCLIP"]
+            theirs = [row for row in beside(one) if row.method == "EmoCapCLIP"]
             dots += [(f"{one.title}, published", *(row.uar / 100,) * 3, False) for row in theirs]
     picture = Picture("Ours and the paper's", "Main metric; grey: EmoCapCLIP as published, ViT-B/32.",
                       figures.intervals(dots, "UAR, mean F1 or accuracy"))  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from mien.benchmarks.base import Benchmark, Item
+from mien.benchmarks.base import MADE, Benchmark, Item
 from mien.errors import DataError, MienError
 from mien.evaluation.suite.classes import zero_shot
 from mien.evaluation.suite.embed import ClipReader, Embedder, Media, ProtocolName, read_clip
@@ -119,8 +119,11 @@ def run_one(
     people = len({person(item) for item in scored})
     facts = {"model": subject.name, "weights": subject.fingerprint, "clips": embedder.note, "seed": seed}
     lines = [f"{name}: {text}" for name, text in damaged.items()]
+    title = benchmark.title
+    if (folder / MADE).is_file():
+        facts, title = facts | {"synthetic": "made by mien, not the real set"}, f"{title}, synthetic"
     result = Result(
-        benchmark.name, benchmark.title, benchmark.task, embedder.protocol, key,
+        benchmark.name, title, benchmark.task, embedder.protocol, key,
         outcome.rows + extra, len(scored), people, lines, facts | outcome.facts,
     )  # fmt: skip
     write_result(result, outcome.predictions, out)
