@@ -7,16 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from mien.benchmarks.base import MADE
+from mien import cli_benchmark
+from mien.benchmarks import table
+from mien.benchmarks.base import MADE, Item
 from mien.errors import DataError, MienError
 from mien.evaluation.metrics import hit_counts, hit_rate
+from mien.evaluation.suite import subject as subjects
 from mien.evaluation.suite.paired import Draws, compare, markdown, resample, summarise
 from mien.evaluation.suite.published import published
 from mien.evaluation.suite.report import write_report
 from mien.evaluation.suite.runner import Subject, require_whole, run_all
 
-from .colours import CLASSES, ColourEncoder, frames, picture_set
+from .colours import CLASSES, ColourEncoder, benchmark, frames, picture_set
 
 RIGHT = [(name, name) for name in CLASSES * 4]
 HALF = [(name, name if i % 2 else CLASSES[(i + 1) % 3]) for i, name in enumerate(CLASSES * 4)]
@@ -105,7 +109,7 @@ def test_paired_difference_of_known_answers(tmp_path: Path):
 
 
 def test_equal_models_are_seldom_called_different():
-    """Of 120 pairs of equally good models about 5 % may have p <= 0.05; their interval misses 0 as often."""
+    """Of 120 pairs of equal models about 5 % may have p <= 0.05, and intervals miss 0 as often."""
     rng = np.random.default_rng(0)
     groups = [f"p{i // 3}" for i in range(120)]
     low_p = missed = 0
@@ -117,3 +121,48 @@ def test_equal_models_are_seldom_called_different():
         missed += row.low > 0 or row.high < 0
     assert 1 <= low_p <= 14
     assert missed <= 16
+
+
+def test_shots_probe_and_retrieval_rows(tmp_path: Path):
+    toy = picture_set(tmp_path / "set", RIGHT)
+    items = toy.open(tmp_path / "set")
+    told = [
+        Item(f"t{one.key}", one.media, one.label, one.group, text=f"looks like {one.label}") for one in items
+    ]
+    train = [Item(one.key, one.media, one.label, one.group, split="train") for one in items]
+    both = benchmark("toy", lambda _: train + told)
+    subject = Subject("toy", "w", ColourEncoder())
+    results, faults = run_all(
+        subject, {"toy": (both, tmp_path / "set")}, "clean", tmp_path / "out", shots=True, clips=frames
+    )
+    assert not faults
+    rows = {row.method: row for row in results[0].rows}
+    assert [f"{k}-shot" in rows for k in (1, 2, 4, 8, 16)] == [True] * 5
+    assert rows["linear probe"].metrics["uar"].value == rows["4-shot"].metrics["uar"].value == 1
+    assert "5 draws" in rows["1-shot"].note
+    assert rows["retrieval"].metrics["i2t_r1"].value == 1
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    toy = picture_set(tmp_path / "root" / "set", RIGHT, name="raf-db")
+    monkeypatch.setattr(table, "BENCHMARKS", {"raf-db": toy})
+    monkeypatch.setattr(subjects, "_run", lambda path, which: Subject("toy", "w", ColourEncoder()))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    call = CliRunner().invoke
+    done = call(cli_benchmark.benchmark, ["run", "--root", "root"])
+    assert done.exit_code == 0, done.output
+    assert "RAF-DB" in done.output
+    assert (tmp_path / "run" / "evaluation" / "benchmarks-clean" / "report.html").is_file()
+    folder = "run/evaluation/benchmarks-clean"
+    compared = call(cli_benchmark.benchmark, ["compare", folder, folder, "--draws", "100", "--out", "cmp.md"])
+    assert "| all | 12 | 100.0 | 100.0 | +0.0 [+0.0, +0.0] | 1.000 |" in compared.output
+    assert (tmp_path / "cmp.md").read_text() == compared.output
+    for arguments, message in (
+        (["run", "--root", "nowhere"], "nowhere: no such folder"),
+        (["run", "--root", "root", "--only", "rafdb"], "did you mean 'raf-db'"),
+        (["run", "--root", "root", "--protocol", "both"], "choose of clean, expclip"),
+        (["absent", "--root", "root"], "absent: no such run"),
+        (["clip:absent.pt", "--root", "root"], "absent.pt: no such weights"),
+    ):
+        assert message in str(call(cli_benchmark.benchmark, arguments).exception)
