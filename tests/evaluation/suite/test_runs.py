@@ -148,20 +148,20 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(table, "BENCHMARKS", {"raf-db": toy})
     monkeypatch.setattr(subjects, "_run", lambda path, which: Subject("toy", "w", ColourEncoder()))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "run").mkdir()
+    (tmp_path / "trained").mkdir()
     call = CliRunner().invoke
-    done = call(cli_benchmark.benchmark, ["run", "--root", "root"])
+    done = call(cli_benchmark.benchmark, ["trained", "--root", "root"])
     assert done.exit_code == 0, done.output
     assert "RAF-DB" in done.output
-    assert (tmp_path / "run" / "evaluation" / "benchmarks-clean" / "report.html").is_file()
-    folder = "run/evaluation/benchmarks-clean"
+    assert (tmp_path / "trained" / "evaluation" / "benchmarks-clean" / "report.html").is_file()
+    folder = "trained/evaluation/benchmarks-clean"
     compared = call(cli_benchmark.benchmark, ["compare", folder, folder, "--draws", "100", "--out", "cmp.md"])
     assert "| all | 12 | 100.0 | 100.0 | +0.0 [+0.0, +0.0] | 1.000 |" in compared.output
     assert (tmp_path / "cmp.md").read_text() == compared.output
     for arguments, message in (
-        (["run", "--root", "nowhere"], "nowhere: no such folder"),
-        (["run", "--root", "root", "--only", "rafdb"], "did you mean 'raf-db'"),
-        (["run", "--root", "root", "--protocol", "both"], "choose of clean, expclip"),
+        (["trained", "--root", "nowhere"], "nowhere: no such folder"),
+        (["trained", "--root", "root", "--only", "rafdb"], "did you mean 'raf-db'"),
+        (["trained", "--root", "root", "--protocol", "both"], "choose of clean, expclip"),
         (["absent", "--root", "root"], "absent: no such run"),
         (["clip:absent.pt", "--root", "root"], "absent.pt: no such weights"),
     ):
