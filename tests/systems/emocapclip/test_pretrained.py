@@ -12,6 +12,7 @@ from test_towers import CLIP
 
 from mien.errors import RunError
 from mien.systems.emocapclip import pretrained
+from mien.systems.emocapclip.exports.as_transformers import clip_state
 from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.tokens import tokenize
 
@@ -45,6 +46,32 @@ def test_embeddings_equal_open_clips(published, name):
     torch.testing.assert_close(encoder.encode_images(images), seen, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(encoder.encode_texts(texts), read, atol=1e-5, rtol=1e-4)
     assert encoder.logit_scale == pytest.approx(float(model.logit_scale.detach().exp()))
+
+
+def test_flip_and_farl_are_clip_under_other_names(published, tmp_path):
+    """FLIP as transformers stores it; FaRL as OpenAI does, with parts of its own pretraining."""
+    _, path = published
+    whole = pretrained.load_pretrained("clip", path, CPU)
+    state = torch.load(path, weights_only=True)
+    custom = {
+        n if n.startswith("visual.") or n == "logit_scale" else f"text.{n}": t for n, t in state.items()
+    }
+    custom.pop("text.attn_mask", None)
+    torch.save(clip_state(custom, "ViT-B-32-quickgelu"), tmp_path / "flip.pt")
+    extra = {"visual.mask_embedding": torch.zeros(3), "mlm.head": torch.zeros(2)}
+    torch.save({"state_dict": state | extra}, tmp_path / "farl.pt")
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    for name in ("flip", "farl"):
+        encoder = pretrained.load_pretrained(name, tmp_path / f"{name}.pt", CPU)
+        torch.testing.assert_close(encoder.encode_images(images), whole.encode_images(images))
+        torch.testing.assert_close(encoder.encode_texts(["a smile"]), whole.encode_texts(["a smile"]))
+        assert encoder.logit_scale == pytest.approx(whole.logit_scale)
+    visual = {name: tensor for name, tensor in state.items() if name.startswith("visual.")}
+    torch.save(visual, tmp_path / "half.pt")
+    with pytest.raises(RunError, match=r"half\.pt: \d+ tensors missing"):
+        pretrained.load_pretrained("farl", tmp_path / "half.pt", CPU)
+    with pytest.raises(RunError, match="not a ViT of OpenAI"):
+        pretrained.load_pretrained("flip", path, CPU)
 
 
 def test_a_wrong_file_is_named(published, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,34 @@ def clip_state(state: dict[str, Tensor], tower: str) -> dict[str, Tensor]:
             found |= _layer(f"{side}.encoder.layers.{layer[1]}", layer[2], tensor, tower)
         else:
             raise _unsupported(tower, name)
+    return found
+
+
+def from_clip_state(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """The way back: tensors of a `CLIPModel` under open_clip's names; those that are absent are left out.
+
+    Args:
+        state: by `CLIPModel`'s names.
+        names: open_clip's, as `open_clip_state` gives them.
+    """
+    found: dict[str, Tensor] = {}
+    for name in names:
+        layer = _LAYER.fullmatch(name)
+        if layer is None:
+            theirs = _NAMES.get(name) or _TRANSPOSED.get(name, "")
+            if theirs in state:
+                found[name] = state[theirs].T.contiguous() if name in _TRANSPOSED else state[theirs]
+            continue
+        side = "vision_model" if name.startswith("visual") else "text_model"
+        prefix = f"{side}.encoder.layers.{layer[1]}"
+        stem, _, kind = layer[2].rpartition(".")
+        if stem in _PARTS:
+            parts = [f"{prefix}.{_PARTS[stem]}.{kind}"]
+        else:
+            kind = layer[2].rpartition("_")[2]
+            parts = [f"{prefix}.self_attn.{one}_proj.{kind}" for one in "qkv"]
+        if all(part in state for part in parts):
+            found[name] = torch.cat([state[part] for part in parts])
     return found
 
 
