@@ -23,8 +23,13 @@ class Slow:
         return self
 
     def record(self) -> Row:
-        part = {"text": "The lips part.", "region": "mouth", "au": [25], "intensity": "low"}
-        return {"global": "Calm.", "locals": [part] * 3, "summary": "Nothing stirs."}
+        seen = (
+            ("The lips part.", "mouth", 25),
+            ("The brows rise.", "brows", 1),
+            ("The lids rise.", "eyes", 5),
+        )
+        parts = [{"text": t, "region": r, "au": [unit], "intensity": "low"} for t, r, unit in seen]
+        return {"global": "Calm.", "locals": parts, "summary": "Nothing else stirs."}
 
 
 def make() -> Slow:
