@@ -182,7 +182,7 @@ def test_the_card_holds_the_numbers_of_the_report_and_no_others(clip_run, tmp_pa
     shutil.copytree(clip_run, run)
     uar, war = {"value": 0.4567, "low": 0.4, "high": None}, {"value": None, "low": None, "high": None}
     row = {"method": "zero_shot", "kind": "run", "note": "", "metrics": {"uar": uar, "war": war}}
-    facts = {"test set": "held/out", "test samples": 7, "step": 2}
+    facts = {"test set": "/home/somebody/held/out", "test samples": 7, "step": 2}
     report = {"protocol": "zero_shot", "run": "run", "facts": facts, "rows": [row]}
     (run / "evaluation/zero_shot").mkdir(parents=True)
     (run / "evaluation/zero_shot/report.json").write_text(json.dumps(report))
@@ -191,6 +191,7 @@ def test_the_card_holds_the_numbers_of_the_report_and_no_others(clip_run, tmp_pa
     card = (tmp_path / "out/README.md").read_text()
     assert "| method | UAR | WAR |\n|---|---:|---:|\n| zero_shot | 0.457 | - |\n" in card
     assert "held/out (7 samples" in card
+    assert "somebody" not in card
     assert "step 2, not the step exported here" in card
     assert "exponential moving average, decay 0.5" in card
     (run / "evaluation/zero_shot/report.json").write_text("{}")

@@ -70,6 +70,7 @@ def _report(path: Path) -> dict[str, Any]:
         return {
             "name": path.parent.name,
             "facts": content["facts"],
+            "test_set": _name(content["facts"].get("test set")),
             "heads": [TITLES.get(name, name) for name in names],
             "rows": [
                 {"method": row["method"], "cells": [_cell(row["metrics"].get(name)) for name in names]}
@@ -82,6 +83,11 @@ def _report(path: Path) -> dict[str, Any]:
             where=path,
             fix="evaluate again, or remove the folder",
         ) from error
+
+
+def _name(test_set: str | None) -> str:
+    """The last two parts of a set's place: a card leaves the machine, whose folders concern nobody."""
+    return "/".join(Path(test_set).parts[-2:]) if test_set else "a set that is not recorded"
 
 
 def _cell(metric: dict[str, float] | None) -> str:
