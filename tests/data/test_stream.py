@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import multiprocessing
+import threading
 import time
 
 import numpy as np
@@ -173,8 +174,9 @@ class Breaking:
 
 def test_a_worker_killed_while_a_batch_is_handed_over_is_named(monkeypatch):
     """Its sockets are closed before it has ended, so the loader takes it for alive."""
-    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0.3,))
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
     worker.start()
+    threading.Timer(0.3, worker.kill).start()
     with pytest.raises(RuntimeError, match=f"DataLoader worker.*{worker.pid}"):
         next(loading._drain(Breaking(worker)))
     worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))

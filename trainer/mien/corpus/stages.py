@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
 
@@ -83,17 +84,32 @@ class Workplace:
 
 
 def run_stage(out: Path, movie: Movie, options: Options, stage: str) -> str | None:
-    """`Workplace.run` in a process of its own, or in this one."""
-    return Workplace(out, movie, options).run(stage)
+    """`Workplace.run` on one thread, in a process of its own or in this one.
+
+    With more threads the nets sum in another order, and the last digit of a ledger would tell how many there
+    were.
+    """
+    with _one_thread():
+        return Workplace(out, movie, options).run(stage)
 
 
-def begin_worker() -> None:
-    """Make a pool's process use one thread, and end when the one that started it is killed."""
+@contextmanager
+def _one_thread() -> Iterator[None]:
     import cv2
     import torch
 
+    before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+def begin_worker() -> None:
+    """Make a pool's process end when the one that started it is killed."""
     parent = parent_process()
     if parent is not None:
         threading.Thread(target=_end_after, args=(parent.join,), daemon=True).start()
