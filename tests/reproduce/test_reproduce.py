@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mien.errors import RunError
+from mien.errors import DataError, RunError
 from mien.faces.synth import make_emocap
 from mien.reproduce import __main__ as command
-from mien.reproduce import ablation, layouts, wild
+from mien.reproduce import ablation, layouts, twins, wild
 from mien.reproduce.curves import BACKENDS, RANKS, Way, compare
 from mien.reproduce.jobs import Job, run_all
 
@@ -58,6 +58,43 @@ def test_ablation_scores_every_variant_and_trains_nothing_twice(data: Path, tmp_
     assert len(made) == 5
     assert ablation.reproduce(data, tmp_path, seeds=1, parallel=2, threads=1, overrides=short) == table
     assert runs(tmp_path) == made
+
+
+def test_twins_are_compared_on_the_same_items_and_nothing_is_made_twice(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(twins, "PEOPLE", 4)
+    monkeypatch.setattr(twins, "ITEMS", {"static": 28, "mcq": 4})
+    methods = {"ours": "tiny", "CLIP": "twins/clip"}
+
+    def make() -> str:
+        return twins.reproduce(
+            data, tmp_path, seeds=1, parallel=2, threads=1, overrides=(*SMALL, "engine.max_steps=2"),
+            names=("raf-db", "facexbench"), methods=methods,
+        )  # fmt: skip
+
+    text = make()
+    means, differences, each = (
+        [[cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines()]
+        for part in text.split("\n\n")
+    )
+    assert [row[0] for row in means[2:]] == ["ours", "CLIP"]
+    assert means[0] == ["method", "static", "mcq", "all"]
+    assert [row[0] for row in differences[2:]] == ["CLIP"]
+    assert [row[0] for row in each[2:]] == ["facexbench", "raf-db"]
+    with (tmp_path / "twins.csv").open() as file:
+        values = list(csv.DictReader(file))
+    assert len(values) == 2 * 2
+    (static,) = (float(v["value"]) for v in values if v["method"] == "CLIP" and v["task"] == "static")
+    assert f"{100 * static:.1f}" == means[3][1].replace("*", "")
+    assert (tmp_path / "twins.png").read_bytes().startswith(b"\x89PNG")
+    made, sets = runs(tmp_path), (tmp_path / "sets" / "raf-db").stat().st_mtime_ns
+    assert make() == text
+    assert runs(tmp_path) == made
+    assert (tmp_path / "sets" / "raf-db").stat().st_mtime_ns == sets
+    monkeypatch.setattr(twins, "PEOPLE", 5)
+    with pytest.raises(DataError, match="another size or seed"):
+        make()
 
 
 @pytest.mark.parametrize(
@@ -126,12 +163,12 @@ def write_photos(folder: Path) -> None:
 
 def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
     job = Job("emocapclip/tiny", ("data.train.shards=absent", "engine.max_stepz=2"), tmp_path / "bad")
-    with pytest.raises(RunError, match=r"train\.log: training ended with code 2"):
+    with pytest.raises(RunError, match=r"train-tiny\.log: training ended with code 2"):
         run_all([job], parallel=1, threads=1, what="runs")
-    assert "max_steps" in (tmp_path / "bad" / "train.log").read_text()
+    assert "max_steps" in (tmp_path / "bad" / "train-tiny.log").read_text()
 
 
-@pytest.mark.parametrize("name", ["ablation", "wild", "ranks", "layouts", "backends"])
+@pytest.mark.parametrize("name", ["ablation", "twins", "wild", "ranks", "layouts", "backends"])
 def test_help_has_an_example(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

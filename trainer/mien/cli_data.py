@@ -183,17 +183,11 @@ def benchmark_sample(
     seed: Annotated[int, typer.Option(help="Of everything, people too.")] = 0,
 ) -> None:
     """Write a small synthetic set in the exact layout of a public benchmark, to try things on."""
-    from mien.benchmarks.base import MADE, Making
+    from mien.benchmarks.base import Making
+    from mien.benchmarks.sample import make_sample
     from mien.benchmarks.table import get
-    from mien.data.staging import staged
 
-    benchmark = get(name)
-    with staged(out) as partial:
-        benchmark.make(partial, Making(people=people, each=each, seed=seed, size=size))
-        text = (
-            f"Synthetic faces in the layout of {benchmark.title}, seed {seed}; no picture of the real set.\n"
-        )
-        (partial / MADE).write_text(text, encoding="utf-8")
+    make_sample(get(name), out, Making(people=people, each=each, seed=seed, size=size))
     print(out)
 
 

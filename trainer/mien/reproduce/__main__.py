@@ -1,4 +1,4 @@
-"""`python -m mien.reproduce ablation|wild|ranks|layouts|backends`: experiments of the README's tables."""
+"""`python -m mien.reproduce NAME`: experiments of the README's tables."""
 
 from __future__ import annotations
 
@@ -31,6 +31,25 @@ def ablation(
 ) -> None:
     """Which part of EmoCapCLIP helps on synthetic faces: five variants, mean and spread over seeds."""
     from mien.reproduce.ablation import reproduce
+
+    print(
+        reproduce(data, out, seeds=seeds, parallel=parallel, threads=threads, overrides=tuple(override or ()))
+    )
+
+
+@app.command(epilog="Example: python -m mien.reproduce twins --data data/emocap")
+def twins(
+    data: Annotated[Path, typer.Option(help="Folder with train and val, as `make data` makes.")],
+    out: Annotated[Path, typer.Option(help="Sets, runs and the tables.")] = Path(
+        "checkpoints/reproduce/twins"
+    ),
+    seeds: Seeds = 3,
+    parallel: Parallel = 2,
+    threads: Threads = 1,
+    override: Override = None,
+) -> None:
+    """EmoCapCLIP against CLIP-, SigLIP-, DreamLIP- and FLAIR-like twins on synthetic benchmarks."""
+    from mien.reproduce.twins import reproduce
 
     print(
         reproduce(data, out, seeds=seeds, parallel=parallel, threads=threads, overrides=tuple(override or ()))

@@ -30,7 +30,7 @@ class Job:
             RunError: if training fails; names the log that tells why.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        log = self.root / "train.log"
+        log = self.root / f"train-{Path(self.recipe).stem}.log"  # runs of one root train side by side
         command = [
             sys.executable, "-m", "mien", "train", self.recipe, "--resume", f"run.root={self.root}",
             f"engine.threads={threads}", *self.overrides,
