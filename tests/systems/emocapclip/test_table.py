@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
-from emocap_batches import batch_of, module_of, recipe_of
+from emocap_batches import batch_of, module_of
 
+from mien.data.config import TrainConfig
 from mien.data.neighbours import Neighbours, Side
 from mien.errors import RunError
-from mien.systems.emocapclip.config import MiningConfig, ObjectiveConfig
-from mien.systems.emocapclip.module import EmoCapModule
+from mien.systems.emocapclip.config import MiningConfig, check_neighbours
 from mien.systems.emocapclip.table import TableMiner, in_batch
 from mien.systems.emocapclip.whole_set import Embedded, mine_embedded
 from mien_kernels import Lists, mine
@@ -131,10 +129,12 @@ def test_no_positives_where_indices_are_of_another_set():
 
 
 def test_a_recipe_without_its_table_is_refused():
-    mining = MiningConfig(rule="consensus", source="table")
-    module = EmoCapModule(SimpleNamespace(model=recipe_of().model, objective=ObjectiveConfig(mining=mining)))
+    mining, train = MiningConfig(rule="consensus", source="table"), TrainConfig(shards="set")
     with pytest.raises(RunError, match=r"data\.train\.neighbours: objective\.mining\.source is table"):
-        module.take_neighbours(None)
+        check_neighbours(train, mining)
+    check_neighbours(train, mining.model_copy(update={"every": 1}))
+    check_neighbours(train, mining.model_copy(update={"rule": None}))
+    check_neighbours(train.model_copy(update={"neighbours": "table"}), mining)
 
 
 def test_no_source_table_leaves_the_state_and_the_loss_alone():

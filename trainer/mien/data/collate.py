@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,3 +48,19 @@ def _column(values: list[Any], template: Any) -> Any:
     if type(template) in kinds:
         return torch.tensor([value or 0 for value in values], dtype=kinds[type(template)])
     return values
+
+
+def place_rows(whole: dict[str, Tensor], rows: Mapping[str, Tensor], index: Tensor, size: int) -> None:
+    """Write the rows of a batch to their places in the tensors of a set, which are made at the first batch.
+
+    Args:
+        whole: [size, ...] by name, zero where nothing has been written.
+        rows: [B, ...] by name.
+        index: int64 [B], place of each row; -1: none.
+        size: samples of the set.
+    """
+    here = index >= 0
+    for name, values in rows.items():
+        if name not in whole:
+            whole[name] = values.new_zeros((size, *values.shape[1:]))
+        whole[name][index[here]] = values[here]

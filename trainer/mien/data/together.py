@@ -20,20 +20,23 @@ from mien.data.reader import Sample, ShardSet
 from mien.errors import DataError
 
 
-def grouped(order: Indices, neighbours: Indices, beside: int) -> Indices:
+def grouped(order: Indices, neighbours: Indices, beside: int, begun: Indices | None = None) -> Indices:
     """The order in which anchors are followed by their neighbours.
 
     Args:
         order: a permutation of range(N), int64 [N].
         neighbours: of each sample, the nearest first, int [N, K]; -1 where there is none.
         beside: neighbours that may follow an anchor, at most.
+        begun: samples that have come in this epoch already; they stay first.
 
     Returns:
         A permutation of range(N), int64 [N].
     """
     lists = neighbours.tolist()
     come = bytearray(len(order))
-    result: list[int] = []
+    result: list[int] = [] if begun is None else begun.tolist()
+    for sample in result:
+        come[sample] = 1
     for anchor in order.tolist():
         if come[anchor]:
             continue
@@ -59,14 +62,18 @@ class TogetherOrder(Order):
     Args:
         base: the plain order.
         neighbours: int [N, K], -1 where there is none.
-        beside: neighbours that follow an anchor, at most, >= 1.
+        beside: neighbours that follow an anchor, at most.
+        begun: an epoch, and the samples of it that have come before this order began.
     """
 
-    def __init__(self, base: Order, neighbours: Indices, beside: int) -> None:
+    def __init__(
+        self, base: Order, neighbours: Indices, beside: int, begun: tuple[int, Indices] | None = None
+    ) -> None:
         super().__init__(base.sizes, base.seed & 0xFFFF_FFFF, base.shuffle_block, base.seed >> 32)
         self._plain = base
         self.neighbours = neighbours
         self.beside = beside
+        self.begun = begun
         self._whole: OrderedDict[int, Indices] = OrderedDict()
 
     def slice(self, start: int, stop: int) -> tuple[Indices, Indices]:
@@ -94,10 +101,19 @@ class TogetherOrder(Order):
 
     def _permutation(self, epoch: int) -> Indices:
         if epoch not in self._whole:
-            self._whole[epoch] = grouped(self._plain.epoch(epoch), self.neighbours, self.beside)
+            come = self.begun[1] if self.begun is not None and self.begun[0] == epoch else None
+            self._whole[epoch] = grouped(self._plain.epoch(epoch), self.neighbours, self.beside, come)
             if len(self._whole) > 2:
                 self._whole.popitem(last=False)
         return self._whole[epoch]
+
+
+def require_everywhere(shards: ShardSet) -> None:
+    """Raise DataError if a set is fetched by whole shards, which an order over all of it would fetch again
+    and again."""
+    if shards.remote is not None and not shards.remote.reading.ranges:
+        fix = "copy the set to a disk, or set data.remote.fetch=range"
+        raise DataError("neighbours lie in all shards of a set", where=shards.folder, fix=fix)
 
 
 class TogetherSet:
@@ -107,19 +123,20 @@ class TogetherSet:
         shards: the set; one behind a URL is read by ranges.
         table: of that set.
         beside: as in `TogetherOrder`.
+        begun: as in `TogetherOrder`.
 
     Raises:
-        DataError: if the set is fetched by whole shards, which an order over all of it would fetch again and
-            again.
+        DataError: as `require_everywhere`.
     """
 
-    def __init__(self, shards: ShardSet, table: Neighbours, beside: int) -> None:
-        if shards.remote is not None and not shards.remote.reading.ranges:
-            fix = "copy the set to a disk, or set data.remote.fetch=range"
-            raise DataError("neighbours lie in all shards of a set", where=shards.folder, fix=fix)
+    def __init__(
+        self, shards: ShardSet, table: Neighbours, beside: int, begun: tuple[int, Indices] | None = None
+    ) -> None:
+        require_everywhere(shards)
         self.shards = shards
         self.table = table
         self.beside = beside
+        self.begun = begun
         self.schema = shards.schema
         self.sizes = shards.sizes
         self.folder = shards.folder
@@ -137,7 +154,7 @@ class TogetherSet:
     def order(self, seed: int, shuffle_block: int) -> TogetherOrder:
         """The order in which a run trains on the set: by the positives of image rows."""
         plain = self.shards.order(seed, shuffle_block)
-        return TogetherOrder(plain, self.table.ab.indices.astype(np.int64), self.beside)
+        return TogetherOrder(plain, self.table.ab.indices.astype(np.int64), self.beside, self.begun)
 
     def expect(self, indices: Indices, ahead: Iterable[int]) -> None:
         """As `ShardSet.expect`."""

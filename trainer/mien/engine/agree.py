@@ -37,6 +37,11 @@ class Agreement:
         dist.all_reduce(tensor, group=self._group)
         return [float(value) for value in tensor.tolist()]
 
+    def add(self, tensor: torch.Tensor) -> None:
+        """Sum of a tensor on the host over the ranks, in place."""
+        if self.world > 1:
+            dist.all_reduce(tensor, group=self._group)
+
     def gather(self, value: Any) -> list[Any]:
         """The value of every rank, in the order of ranks; for plain data only."""
         if self.world == 1:

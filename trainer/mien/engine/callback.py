@@ -19,6 +19,7 @@ from mien.engine.pieces import PartFiles
 from mien.engine.portable import Portable
 from mien.engine.profiling import Profiling
 from mien.engine.progress import Reporter
+from mien.engine.remining import FOLDER, Remining
 from mien.engine.rundir import RunFolder
 from mien.engine.samples import SampleLog, write_sheet
 from mien.engine.saver import Saver
@@ -28,6 +29,7 @@ from mien.engine.spikes import SpikeDetector
 from mien.engine.tracking import Tracker
 from mien.engine.validation import Validation
 from mien.engine.watchdog import Watchdog
+from mien.errors import RunError
 from mien.systems.base import Services, SystemModule
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Conductor(Callback):
         stream: training batches of this rank, wrapped for timing.
         validation: None without `data.val`.
         start: steps done before.
+        remining: of a run that mines its own training set.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Conductor(Callback):
         stream: TimedStream,
         validation: Validation | None,
         start: int,
+        remining: Remining | None = None,
     ) -> None:
         self.recipe = recipe
         self.engine = recipe.engine
@@ -64,6 +68,7 @@ class Conductor(Callback):
         self.signals = signals
         self.stream = stream
         self.validation = validation
+        self.remining = remining
         self.first = agreement.rank == 0
         self.guard = Guard(self.engine.guard, folder.path / "nonfinite.jsonl")
         spike = self.engine.spike
@@ -102,6 +107,8 @@ class Conductor(Callback):
         module.attach(Services(self.guard, self.agreement, self.signals, self.holdings, self.spikes))
         self.clock = StepClock(module.device)
         self.ema = Ema(self.holdings, self.engine.ema) if self.engine.ema is not None else None
+        if self.remining is not None:
+            self.remining.attach(module, self.ema, self.saver.settle, self.watchdog.beat)
         self.speed = Speed(self.engine.global_batch, self.stream)
         self.snapshot = Snapshot(
             self.agreement, self.holdings, self.ema, self.guard, self.spikes, module.window, self.speed
@@ -115,6 +122,11 @@ class Conductor(Callback):
             rng.seed(self.recipe.seed, rank=self.agreement.rank)
         else:
             self.best = saved["best"]
+            if self.remining is not None and saved["neighbours"] != self.remining.in_use(self.step):
+                raise RunError(
+                    "the table of neighbours is not the one that the checkpoint was trained with",
+                    where=self.folder.path / FOLDER, fix="bring it back, or start a new run without --resume",
+                )  # fmt: skip
             self.snapshot.bring_back(saved, self._parts, seed=self.recipe.seed, step=self.step)
             optim.refresh(trainer.lr_scheduler_configs[0].scheduler)
         self.saver.attach(trainer, self.snapshot)
@@ -266,6 +278,7 @@ class Conductor(Callback):
         """Add what Lightning does not know of; called on all ranks, written by the first."""
         consumed = self.step * self.engine.global_batch
         checkpoint["mien"] = self.snapshot.take(self.step, consumed, self.best)
+        checkpoint["mien"]["neighbours"] = self.remining.in_use(self.step) if self.remining else None
 
     def close(self, exit_code: int) -> None:
         """End the watch and the loaders, and leave disk, terminal and tracker in order."""

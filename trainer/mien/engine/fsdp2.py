@@ -80,7 +80,7 @@ def shard(module: SystemModule, mesh: Any, bf16: bool) -> None:
     for block in module.blocks():
         fully_shard(block, mesh=mesh, mp_policy=policy)
     fully_shard(module, mesh=mesh)
-    for name in ("training_step", "validation_logs"):
+    for name in ("training_step", "validation_logs", "mining_rows"):
         register_fsdp_forward_method(module, name)
 
 

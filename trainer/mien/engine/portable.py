@@ -48,9 +48,16 @@ class Portable(Strategy):
 
     def validate(self, batch: Batch, step: int) -> Any:
         """`validation_logs` of the module, at the precision of the run."""
+        return self.call("validation_logs", batch, step)
+
+    def call(self, name: str, *args: Any) -> Any:
+        """A method of the module that runs its networks, at the run's precision; on all ranks at once.
+
+        Strategies know such methods by name: `validation_logs` and `mining_rows`.
+        """
         module: Any = self.lightning_module
         with self.precision_plugin.forward_context():
-            return module.validation_logs(batch, step)
+            return getattr(module, name)(*args)
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """Empty: weights go into the checkpoint as pieces."""

@@ -88,6 +88,9 @@ def rewind(folder: RunFolder, checkpoint: Checkpoint | None) -> None:
     """Cut samples, skipped steps and checkpoints back to where a run continues: logs tell the truth."""
     step = checkpoint.step if checkpoint else 0
     folder.store.rewind(step)
+    for table in (folder.path / "neighbours").glob("step-*.safetensors"):
+        if int(table.stem.removeprefix("step-")) > step:
+            table.unlink()  # mined from weights that are no more
     for file in folder.path.glob("samples-rank*.csv"):
         truncate_lines(file, lambda line: _first_number(line) <= step)
     for ledger in ("nonfinite.jsonl", "spikes.jsonl"):

@@ -26,6 +26,7 @@ from mien.engine.agree import Agreement
 from mien.engine.callback import Conductor
 from mien.engine.meters import TimedStream
 from mien.engine.portable import Portable
+from mien.engine.remining import Remining, Rounds
 from mien.engine.rundir import RunFolder
 from mien.engine.signals import Stopped, StopSignals, leave
 from mien.engine.startup import StartUp
@@ -68,6 +69,9 @@ def train(recipe: Recipe, *, resume: bool = False, callbacks: Iterable[Callback]
     """
     if recipe.data.train is None:
         raise RunError("nothing to train on", where="data.train", fix="set data.train.shards")
+    system = systems.get(recipe.system)
+    if system.check is not None:
+        system.check(recipe)
     began = StartUp()
     began.mark("imports")
     shape = trainer.resolve(recipe.engine)
@@ -193,14 +197,16 @@ class _Session:
                 compile_blocks(module)
             self.loop.strategy.prepare(module)
             self.began.mark("model")
+            remining = self._remining(module, start.step)
             conductor = Conductor(
                 self.recipe,
                 self.folder,
                 self.agreement,
                 self.signals,
-                TimedStream(self._stream(start)),
+                TimedStream(remining or self._stream(self.shards, start.step)),
                 self._validation(),
                 start.step,
+                remining,
             )
             self.began.mark("trackers")
             self.loop.callbacks += [conductor, self.began, *self.callbacks]  # type: ignore[attr-defined]
@@ -227,11 +233,25 @@ class _Session:
             log.warning("%s", stopped)
         raise stopped
 
-    def _stream(self, start: _Start) -> Stream:
+    def _remining(self, module: SystemModule, step: int) -> Remining | None:
+        """The batches of a run that mines its own training set, None for any other."""
+        epochs, train = module.mining_epochs(), self.recipe.data.train
+        if epochs is None:
+            return None
+        assert train is not None
+        assert not isinstance(self.shards, MixedSet)  # refused by the system's check
+        rounds = Rounds(
+            self.shards, self.folder.path, epochs, self.recipe.engine.global_batch, train.beside,
+            (self.recipe.seed, self.recipe.data.shuffle_block),
+        )  # fmt: skip
+        whole = self._held_out(rounds.shards)
+        return Remining(rounds, self._stream, whole, self.recipe.engine.accumulate, self.agreement, step)
+
+    def _stream(self, shards: ShardSet | MixedSet | TogetherSet, step: int) -> Stream:
         """Endless, for Lightning counts the batches of a finite one from the start of the run."""
         recipe, system = self.recipe, systems.get(self.recipe.system)
         return Stream(
-            self.shards,
+            shards,
             system.transform(recipe, "train"),
             system.collate(recipe),
             seed=recipe.seed,
@@ -239,7 +259,7 @@ class _Session:
             accumulate=recipe.engine.accumulate,
             rank=self.agreement.rank,
             world=self.agreement.world,
-            start=start.step * recipe.engine.global_batch,
+            start=step * recipe.engine.global_batch,
             workers=recipe.data.workers,
             prefetch=recipe.data.prefetch,
             shuffle_block=recipe.data.shuffle_block,
@@ -248,12 +268,16 @@ class _Session:
         )
 
     def _validation(self) -> Validation | None:
-        recipe, system, world = self.recipe, systems.get(self.recipe.system), self.agreement.world
         if self.held_out is None:
             return None
+        return Validation(self._held_out(self.held_out), self.agreement)
+
+    def _held_out(self, shards: ShardSet) -> EvalStream:
+        """Every sample of a set once, as in validation."""
+        recipe, system, world = self.recipe, systems.get(self.recipe.system), self.agreement.world
         batch = recipe.engine.val_batch or recipe.engine.global_batch // recipe.engine.accumulate
-        batches = EvalStream(
-            self.held_out,
+        return EvalStream(
+            shards,
             system.transform(recipe, "val"),
             system.collate(recipe),
             batch=math.ceil(batch / world),
@@ -262,10 +286,9 @@ class _Session:
             workers=min(recipe.data.workers, 1),
             prefetch=recipe.data.prefetch,
             seed=recipe.seed,
-            quarantine=self._quarantine(self.held_out),
+            quarantine=self._quarantine(shards),
             pin=self.shape.accelerator == "cuda",
         )
-        return Validation(batches, self.agreement)
 
     def _quarantine(self, shards: ShardSet | MixedSet | TogetherSet) -> Quarantine:
         ledger, share = self.folder.path / "quarantine.jsonl", self.recipe.data.quarantine_fraction

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule
 
     from mien.engine.holdings import Holdings
-    from mien.systems.base import Batch, SystemModule
+    from mien.systems.base import SystemModule
 
 
 def settings(engine: EngineConfig) -> dict[str, Any]:
@@ -109,11 +109,11 @@ class LocalZero(Portable, DeepSpeedStrategy):
         )
         return engine, zero
 
-    def validate(self, batch: Batch, step: int) -> Any:
+    def call(self, name: str, *args: Any) -> Any:
         """Through DeepSpeed's engine, which gathers weights and sets autocast."""
         assert self.model is not None
         assert self.lightning_module is not None
-        return self._forward_redirection(self.model, self.lightning_module, "validation_logs", batch, step)
+        return self._forward_redirection(self.model, self.lightning_module, name, *args)
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None

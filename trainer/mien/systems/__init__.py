@@ -47,6 +47,8 @@ class System:
     """(run folder, "last" | "best" | step) -> encoder; None where images and texts share no space."""
     state_for_export: Callable[[RunFolder, str], dict[str, Tensor]]
     """(run, which) -> weights by name, for safetensors."""
+    check: Callable[[Recipe], None] | None = None
+    """Raises RunError for sections that contradict each other; called before a run folder is made."""
     planned: Callable[[Recipe, bool], Planned] | None = None
     """(recipe, activation checkpointing?) -> the step that `mien plan` counts; None cannot be planned."""
     load_classifier: Callable[[str | Path, str], Classifier] | None = None
@@ -128,6 +130,11 @@ def _emocapclip() -> System:
 
         return state_for_export(run, which)
 
+    def check(recipe: Recipe) -> None:
+        from mien.systems.emocapclip.config import check_neighbours
+
+        check_neighbours(recipe.data.train, _sections(recipe)[1].mining)
+
     def planned(recipe: Recipe, checkpointing: bool) -> Planned:
         from mien.systems.emocapclip.planned import planned as plan_step
 
@@ -139,7 +146,7 @@ def _emocapclip() -> System:
         return write(run, which, to, folder)
 
     return System(
-        "emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export, planned,
+        "emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export, check, planned,
         export_formats=("open_clip", "transformers", "onnx"), export_folder=export_folder,
     )  # fmt: skip
 

@@ -95,11 +95,24 @@ class SystemModule(LightningModule, ABC):
     def take_neighbours(self, table: Neighbours | None) -> None:
         """Be told of the training set's table of neighbours, None where there is none; before the first step.
 
-        A system that has no use for one ignores it.
-
-        Raises:
-            RunError: if the recipe needs a table and there is none.
+        A system that has no use for one ignores it. Where the system mines by itself, it is told of every
+        new table when that begins to count.
         """
+
+    def mining_epochs(self) -> int | None:
+        """Epochs after which the engine has the training set mined anew; None for never."""
+        return None
+
+    def mining_rows(self, batch: Batch) -> dict[str, Tensor]:
+        """What mining compares of a micro batch: tensors [B, ...], on the host.
+
+        Of a system with `mining_epochs`. Called through `Portable.call`, in evaluation mode.
+        """
+        raise NotImplementedError
+
+    def mine(self, rows: Mapping[str, Tensor], set_sha: str, facts: Mapping[str, Any]) -> Neighbours:
+        """The table of a set from `mining_rows` of all its samples [N, ...], zero where one is damaged."""
+        raise NotImplementedError
 
     def pictures(self, batch: Batch, count: int) -> Tensor | None:
         """Images of a training batch to look at: uint8 [N <= count, 3, H, W]; None where there are none."""

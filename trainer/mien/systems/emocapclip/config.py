@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from mien.config import Config
+from mien.data.config import TrainConfig
+from mien.errors import RunError
 
 
 @cache
@@ -145,6 +147,9 @@ class MiningConfig(Config):
     """`guide`: columns of `guide.npy`."""
     guide_rows: Literal[1, 2] = 1
     """`guide`: rows of `guide.npy`. 1: text; images are compared by their embeddings. 2: text, image."""
+    every: int | None = Field(default=None, ge=1)
+    """`table`: epochs after which the run mines its training set anew with its own averaged weights; a run
+    without `data.train.neighbours` begins without mined positives. Null keeps the table it was given."""
     k: int = Field(default=4, ge=1, le=64)
     """Positives a row, at most."""
     threshold: float = 1.5
@@ -174,6 +179,8 @@ class MiningConfig(Config):
             raise ValueError("rule cross compares images with texts of this step: it needs source online")
         if self.source == "guide" and self.rule and not self.guide_width:
             raise ValueError("source guide needs guide_width, the columns of the samples' guide.npy")
+        if self.every is not None and (self.source != "table" or self.rule is None):
+            raise ValueError("every mines tables: it needs a rule and source table")
         return self
 
 
@@ -245,3 +252,21 @@ class ObjectiveConfig(Config):
     def local_sigmoid(self) -> bool:
         """Whether the local level has a sigmoid loss."""
         return self.local.active and (self.loss == "sigmoid" or self.local.branch == "attn")
+
+
+def check_neighbours(train: TrainConfig | None, mining: MiningConfig) -> None:
+    """Raise RunError where mined tables are asked for and cannot be had."""
+    if train is None or mining.rule is None or mining.source != "table":
+        return
+    if mining.every is not None and train.mix is not None:
+        raise RunError(
+            "neighbours are numbered in one set, not in a mixture",
+            where="objective.mining.every",
+            fix="give data.train.shards, or set it to null",
+        )
+    if mining.every is None and train.neighbours is None:
+        raise RunError(
+            "objective.mining.source is table, but no table is given",
+            where="data.train.neighbours",
+            fix="write one with `mien mine RUN SET FILE`, or let the run mine: objective.mining.every=1",
+        )

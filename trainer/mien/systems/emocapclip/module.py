@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from mien.errors import RunError
 from mien.optim import decay_groups
 from mien.systems.base import Batch, SystemModule
+from mien.systems.emocapclip import whole_set
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.load import start_from
 from mien.systems.emocapclip.model import EmoCapCLIP
@@ -49,18 +49,23 @@ class EmoCapModule(SystemModule):
         return self.objective(self.encode(batch), batch, step)
 
     def take_neighbours(self, table: Neighbours | None) -> None:
-        """Targets of `objective.mining.source: table`; raises RunError where that source has no table."""
+        """Targets of `objective.mining.source: table`."""
         mining = self.levels.mining
-        if mining.rule is None or mining.source != "table":
-            return
-        if table is None:
-            fix = "write one with `mien mine RUN SET FILE`, or set objective.mining.source=online"
-            raise RunError(
-                "objective.mining.source is table, but no table is given",
-                where="data.train.neighbours",
-                fix=fix,
-            )
-        self.objective.use(table)
+        if table is not None and mining.rule is not None and mining.source == "table":
+            self.objective.use(table)
+
+    def mining_epochs(self) -> int | None:
+        """`objective.mining.every`."""
+        return self.levels.mining.every
+
+    def mining_rows(self, batch: Batch) -> dict[str, Tensor]:
+        """Both embeddings of each sample; see `whole_set.Embedded`."""
+        return whole_set.rows_of(self.model, self.levels, batch)
+
+    def mine(self, rows: Mapping[str, Tensor], set_sha: str, facts: Mapping[str, Any]) -> Neighbours:
+        """The table by the recipe's rule and thresholds."""
+        embedded = whole_set.Embedded(**rows).to(self.device)
+        return whole_set.mine_embedded(embedded, self.levels.mining, set_sha, facts, self.levels.backend)
 
     def encode(self, batch: Batch) -> Encoded:
         """Embeddings of a micro batch; every sentence that takes part is encoded once, in one pass."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mien.data.collate import place_rows
 from mien.data.neighbours import Neighbours, Side
 from mien.errors import RunError
 from mien.systems.emocapclip.config import MiningConfig, ModelConfig, ObjectiveConfig
@@ -42,8 +43,28 @@ class Embedded:
     def __len__(self) -> int:
         return len(self.valid)
 
+    def to(self, device: torch.device) -> Embedded:
+        """The same elsewhere."""
+        parts = (self.image, self.text, self.valid, self.uid, self.grp)
+        return Embedded(*(part.to(device) for part in parts))
+
 
 @torch.no_grad()
+def rows_of(model: EmoCapCLIP, levels: ObjectiveConfig, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The rows of `Embedded` that a batch makes, by the names of its fields.
+
+    Args:
+        model: in evaluation mode, on its device.
+        levels: which captions count.
+        batch: as `samples.Collate` makes it.
+    """
+    device = model.mean.device
+    image = model.see(batch["img"].to(device), patches=False)[0].float().cpu()
+    text, has = _read(model, levels, batch, device)
+    ids = {name: batch[name].cpu() for name in ("uid", "grp")}
+    return {"image": image, "text": text, "valid": has, **ids}
+
+
 def embed(
     model: EmoCapCLIP, levels: ObjectiveConfig, batches: Iterable[dict[str, Tensor]], size: int
 ) -> Embedded:
@@ -55,23 +76,12 @@ def embed(
         batches: as `samples.Collate` makes them, with `index`; rows whose index is -1 are passed over.
         size: N.
     """
-    device = model.mean.device
-    whole: Embedded | None = None
+    whole: dict[str, Tensor] = {}
     for batch in batches:
-        image = model.see(batch["img"].to(device), patches=False)[0].float().cpu()
-        text, has = _read(model, levels, batch, device)
-        if whole is None:
-            whole = _empty(size, image.shape[1])
-        here = batch["index"] >= 0
-        rows = batch["index"][here]
-        for target, values in (
-            (whole.image, image), (whole.text, text), (whole.valid, has), (whole.uid, batch["uid"]),
-            (whole.grp, batch["grp"]),
-        ):  # fmt: skip
-            target[rows] = values[here]
-    if whole is None:
+        place_rows(whole, rows_of(model, levels, batch), batch["index"], size)
+    if not whole:
         raise ValueError("no batches")
-    return whole
+    return Embedded(**whole)
 
 
 def mine_embedded(
@@ -146,15 +156,16 @@ def without_guides(objective: ObjectiveConfig) -> ObjectiveConfig:
 
 
 def _read(
-    model: EmoCapCLIP, levels: ObjectiveConfig, batch: dict[str, Tensor], device: torch.device
+    model: EmoCapCLIP, levels: ObjectiveConfig, batch: Mapping[str, Tensor], device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """unit(g + s) float32 [B, D], and which rows have either, bool [B]; on the CPU."""
     total: Tensor | float = 0.0
-    any_ = torch.zeros_like(batch["valid"])
+    valid = batch["valid"].cpu()
+    any_ = torch.zeros_like(valid)
     for level, weight in (("g", levels.global_weight), ("s", levels.summary_weight)):
         if not weight:
             continue
-        has = batch[f"has_{level}"] & batch["valid"]
+        has = batch[f"has_{level}"].cpu() & valid
         rows = model.read(batch[f"tok_{level}"].to(device)).float().cpu()
         total = total + rows * has[:, None]
         any_ = any_ | has
@@ -165,12 +176,6 @@ def _read(
             fix="mine with a run that has global_weight",
         )
     return unit(total), any_
-
-
-def _empty(size: int, width: int) -> Embedded:
-    none = torch.full((size,), -1, dtype=torch.int64)
-    rows = torch.zeros(size, width)
-    return Embedded(rows, rows.clone(), torch.zeros(size, dtype=torch.bool), none, none.clone())
 
 
 def _side(lists: Lists) -> Side:
