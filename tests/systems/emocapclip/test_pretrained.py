@@ -12,6 +12,7 @@ from test_towers import CLIP
 
 from mien.errors import RunError
 from mien.systems.emocapclip import pretrained
+from mien.systems.emocapclip.baselines import openai
 from mien.systems.emocapclip.exports.as_transformers import clip_state
 from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.tokens import tokenize
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 def published(monkeypatch, tmp_path):
     """A narrow CLIP of two layers, and a file of its weights under OpenAI's key names."""
     monkeypatch.setattr(factory, "get_model_config", lambda name: deepcopy(CLIP))
-    monkeypatch.setattr(pretrained, "_OPENAI", {(32, 3, 8, 8): "ViT-B-32-quickgelu"})
+    monkeypatch.setattr(openai, "TOWERS", {(32, 3, 8, 8): "ViT-B-32-quickgelu"})
     torch.manual_seed(0)
     model = open_clip.create_model("ViT-B-32-quickgelu").eval()
     torch.save(model.state_dict(), tmp_path / "clip.pt")
