@@ -37,8 +37,8 @@ def run(
     run: Annotated[
         str,
         typer.Argument(
-            help="Run folder, or NAME:PATH of published weights: clip, flip, farl, emoclip, open_clip:CONFIG, "
-            "or expclip:HEAD,CLIP with two files.",
+            help="Run folder, or NAME:PATH of published weights: clip, flip, farl, emoclip, "
+            "open_clip:CONFIG, or expclip:HEAD,CLIP with two files.",
             show_default=False,
         ),
     ],

@@ -62,7 +62,7 @@ class ClipEncoder(Protocol):
     """An encoder of whole clips."""
 
     def encode_clip(self, frames: Tensor) -> Tensor:
-        """Frames uint8 [T, 3, H, W] of one clip, in their order, to its embedding float32 [D] of any length."""
+        """Frames uint8 [T, 3, H, W] of one clip in order to its embedding float32 [D], not normalised."""
         ...
 
 

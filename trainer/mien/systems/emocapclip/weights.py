@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from mien.errors import RunError
 
 _FIX = "give a .safetensors file, or a .pt/.pth/.bin file of plain tensors"
+_ARCHIVE = (
+    "if you trust it, save its tensors: torch.save(torch.jit.load(FILE, 'cpu').state_dict(), 'plain.pt')"
+)
 _OTHER = "use the model section that the weights were made with"
 
 
@@ -31,12 +34,16 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise RunError("no such weights file", where=path, fix=_FIX)
     try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-        )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        state = load_file(path) if path.suffix == ".safetensors" else _torch_state(path)
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise RunError(f"weights cannot be read safely: {reason}", where=path, fix=_FIX) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
@@ -49,6 +56,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise RunError("weights file does not hold tensors by name", where=path, fix=_FIX)
     prefix = "module."
     return {str(key).removeprefix(prefix): value for key, value in state.items()}
+
+
+def _torch_state(path: Path) -> Any:
+    """What a torch file holds, mapped if it is of today's format; raises RunError for TorchScript."""
+    if not zipfile.is_zipfile(path):
+        return torch.load(path, map_location="cpu", weights_only=True)
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise RunError("weights cannot be read safely: a TorchScript archive", where=path, fix=_ARCHIVE)
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
 
 
 def require_shapes(

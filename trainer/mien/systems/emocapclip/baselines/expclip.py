@@ -1,9 +1,9 @@
 """Exp-CLIP: OpenAI's CLIP at rest behind one matrix, learnt from a language model (arXiv 2405.19100).
 
-The public code multiplies the embedding of an image and that of a text by the same matrix W [4096, D], without
-a bias, then scales to length 1; frames of a clip are averaged in between. Both towers end in a product with a
-matrix P of their own, so W is multiplied into it: x P becomes x (P W^T), and the rest of mien sees a CLIP with
-4096 dimensions. The published file holds W alone, under the name `mlp.weight`.
+The public code multiplies the embedding of an image and that of a text by the same matrix W [4096, D],
+without a bias, then scales to length 1; frames of a clip are averaged in between. Both towers end in a
+product with a matrix P of their own, so W is multiplied into it: x P becomes x (P W^T), and the rest of mien
+sees a CLIP with 4096 dimensions. The published file holds W alone, under the name `mlp.weight`.
 """
 
 from __future__ import annotations
