@@ -72,9 +72,7 @@ def test_openais_own_archive_may_be_saved_again_as_plain_tensors(published, tmp_
     """It is TorchScript, which is refused; its tensors have three numbers among them, and half precision."""
     model, path = published
     torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "archive.pt")
-    with pytest.raises(
-        RunError, match="read safely: a TorchScript archive; if you trust it, save its tensors"
-    ):
+    with pytest.raises(RunError, match="a TorchScript archive; if you trust it, save its tensors"):
         pretrained.load_pretrained("clip", tmp_path / "archive.pt", CPU)
     numbers = ("input_resolution", "context_length", "vocab_size")
     state = {name: tensor.half() for name, tensor in model.state_dict().items()}
