@@ -175,7 +175,7 @@ FAULTS = {
     "no transformer": "24 tensors missing, 0 unknown, first 'temporal.cls_token'",
     "no scale": "1 tensors missing, 0 unknown, first 'logit_scale'",
     "image tower": "the image tower without a text tower: no zero-shot model",
-    "plain clip": "no 'backbone.visual.conv1.weight': not a ViT of OpenAI's CLIP",
+    "plain clip": "no 'backbone.visual.conv1.weight': not a ViT of OpenAI's CLIP; give a state dict",
 }
 
 

@@ -95,6 +95,7 @@ FAULTS = {
     "{clip},{head}": "head.pth: holds 'mlp.weight': this is the head, not CLIP",
     "{clip},{clip}": "clip.pt: 1 tensors missing, .* unknown, first 'mlp.weight'",
     "{head},{folder}/absent.pt": "absent.pt: no such weights",
+    "{head},{more}": "more.pt: no 'visual.conv1.weight': not a ViT of OpenAI's CLIP; write expclip:HEAD.pth",
     "{folder}/absent": "Exp-CLIP takes two files",
     "{wide},{clip}": r"wide.pth: 'mlp.weight' has shape \[4096, 23\], the model \[4096, 24\]",
     "{bias},{clip}": "bias.pth: 0 tensors missing, 1 unknown, first 'mlp.bias'",

@@ -84,7 +84,7 @@ def load_emoclip(path: Path, device: torch.device | None) -> EmoClipEncoder:
     state = read_state(path)
     if f"{_BACKBONE}conv1.weight" in state:
         raise RunError("the image tower without a text tower: no zero-shot model", where=path, fix=_FIX)
-    tower = openai.tower_of(state, _BACKBONE + openai.KERNEL, path)
+    tower = openai.tower_of(state, _BACKBONE + openai.KERNEL, path, _FIX)
     model = openai.empty(tower)
     clips = clips_for(state, model)
     require_shapes(shapes(model, clips), state, path, _FIX)

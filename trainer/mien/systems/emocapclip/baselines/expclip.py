@@ -67,7 +67,7 @@ def load_expclip(said: str, device: torch.device | None) -> EmoCapEncoder:
     state = read_state(clip)
     if HEAD in state:
         raise RunError(f"holds {HEAD!r}: this is the head, not CLIP", where=clip, fix=_FIX)
-    tower = openai.tower_of(state, openai.KERNEL, clip)
+    tower = openai.tower_of(state, openai.KERNEL, clip, _FIX)
     model = openai.empty(tower)
     matrix = head_of(read_state(head), model, head)
     openai.fill(model, openai.weights_of(state), clip)

@@ -32,13 +32,14 @@ _NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size")
 _FIX = "give the whole state dict of one model: both towers and the logit scale"
 
 
-def tower_of(state: Mapping[str, Tensor], name: str, where: object) -> str:
+def tower_of(state: Mapping[str, Tensor], name: str, where: object, fix: str = _FIX) -> str:
     """The open_clip config of OpenAI's weights.
 
     Args:
         state: tensors by name.
         name: of the patch embedding among them.
         where: file, for the message.
+        fix: what the user can do about another file.
 
     Raises:
         RunError: if the patch embedding is absent, or is not that of ViT-B/32, B/16 or L/14.
@@ -47,7 +48,7 @@ def tower_of(state: Mapping[str, Tensor], name: str, where: object) -> str:
     shape = None if kernel is None else tuple(kernel.shape)
     if shape not in TOWERS:
         found = f"no {name!r}" if shape is None else f"{name!r} {[*shape]}"
-        raise RunError(f"{found}: not a ViT of OpenAI's CLIP", where=where, fix=_FIX)
+        raise RunError(f"{found}: not a ViT of OpenAI's CLIP", where=where, fix=fix)
     return TOWERS[shape]
 
 
