@@ -35,7 +35,12 @@ benchmark = typer.Typer(
 @benchmark.command(epilog="Example: mien benchmark checkpoints/emocapclip/tiny/RUN --root data/benchmarks")
 def run(
     run: Annotated[
-        str, typer.Argument(help="Run folder, or NAME:PATH of published weights.", show_default=False)
+        str,
+        typer.Argument(
+            help="Run folder, or NAME:PATH of published weights: clip, flip, farl, emoclip, "
+            "open_clip:CONFIG, or expclip:HEAD,CLIP with two files.",
+            show_default=False,
+        ),
     ],
     root: Annotated[Path, typer.Option(help="Folder below which the sets lie.", show_default=False)],
     only: Annotated[
@@ -48,7 +53,9 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the report; default RUN/evaluation/benchmarks-PROTOCOL.", show_default=False
+            help="Folder of the report; default RUN/evaluation/benchmarks-PROTOCOL, or for published weights "
+            "benchmarks/FILE/benchmarks-PROTOCOL.",
+            show_default=False,
         ),
     ] = None,
     which: Annotated[str, typer.Option(help="Checkpoint of a run: last, best or a step.")] = "last",
@@ -67,10 +74,7 @@ def run(
     if chosen is None:
         raise MienError(f"unknown protocol '{protocol}'", fix="choose of " + ", ".join(PROTOCOLS))
     sets = _sets(root, only)
-    base = (
-        Path(run) / "evaluation" if Path(run).is_dir() else Path("benchmarks") / Path(run.split(":")[-1]).stem
-    )
-    target = out or base / f"benchmarks-{protocol}"
+    target = out or _default_folder(run) / f"benchmarks-{protocol}"
     require_one_protocol(target, chosen)
     subject = open_subject(run, which)
     results, faults = run_all(subject, sets, chosen, target, shots=shots, seed=seed)
@@ -82,6 +86,13 @@ def run(
         print(fault, file=sys.stderr)
     if faults:
         raise faults[-1]
+
+
+def _default_folder(run: str) -> Path:
+    """Beside a run; for published weights `benchmarks/` and the name of their file, of two the first."""
+    if Path(run).is_dir():
+        return Path(run) / "evaluation"
+    return Path("benchmarks") / Path(run.split(":")[-1].split(",")[0]).stem
 
 
 def _sets(root: Path, only: str | None) -> dict[str, tuple[Benchmark, Path]]:

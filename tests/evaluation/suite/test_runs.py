@@ -164,5 +164,20 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (["trained", "--root", "root", "--protocol", "both"], "choose of clean, expclip"),
         (["absent", "--root", "root"], "absent: no such run"),
         (["clip:absent.pt", "--root", "root"], "absent.pt: no such weights"),
+        (["expclip:head.pth", "--root", "root"], "head.pth: Exp-CLIP takes two files; write expclip:HEAD"),
+        (["expclip:absent.pth,clip.pt", "--root", "root"], "absent.pth: no such weights"),
     ):
         assert message in str(call(cli_benchmark.benchmark, arguments).exception)
+
+
+@pytest.mark.parametrize(
+    ("said", "folder"),
+    [
+        ("clip:w/ViT-B-32.pt", "benchmarks/ViT-B-32"),
+        ("open_clip:ViT-B-16:w/b.bin", "benchmarks/b"),
+        ("expclip:w/ExpCLIP_B32_model.pth,w/ViT-B-32.pt", "benchmarks/ExpCLIP_B32_model"),
+        ("expclip:w/expclip", "benchmarks/expclip"),
+    ],
+)
+def test_published_weights_have_folders_of_their_own(said: str, folder: str):
+    assert cli_benchmark._default_folder(said) == Path(folder)

@@ -1,4 +1,5 @@
-"""From the media of items to one unit vector each: pictures in batches, clips as the mean of their frames.
+"""From the media of items to one unit vector each: pictures in batches, clips as the mean of their frames,
+or as what an encoder of clips makes of them.
 
 Two protocols (emocapclip spec, section 6.3) that differ in pixels and in frames, so a table holds one of
 them: `clean` lets the encoder normalise and spaces frames evenly; `expclip` gives pixels in [0, 1] without
@@ -61,7 +62,7 @@ class ClipEncoder(Protocol):
     """An encoder of whole clips."""
 
     def encode_clip(self, frames: Tensor) -> Tensor:
-        """Frames uint8 [T, 3, H, W] of one clip to its embedding float32 [D] or [1, D]."""
+        """Frames uint8 [T, 3, H, W] of one clip in order to its embedding float32 [D], not normalised."""
         ...
 
 
@@ -89,7 +90,8 @@ class Embedder:
         batch: pictures at once.
 
     Raises:
-        MienError: for `expclip` with an encoder that shows no features without CLIP's normalisation.
+        MienError: for `expclip` with an encoder that shows no features without CLIP's normalisation, or with
+            one of clips: that protocol averages frames.
     """
 
     encoder: Encoder
@@ -103,6 +105,12 @@ class Embedder:
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise MienError(f"unknown protocol '{self.protocol}'", fix="choose of " + ", ".join(PROTOCOLS))
+        if self.protocol == "expclip" and isinstance(self.encoder, ClipEncoder):
+            raise MienError(
+                "this encoder takes whole clips, and that protocol averages frames",
+                where="expclip",
+                fix="use --protocol clean",
+            )
         if self.protocol == "expclip" and not isinstance(self.encoder, FeatureEncoder):
             raise MienError(
                 "this encoder cannot leave out CLIP's normalisation",
@@ -153,7 +161,7 @@ class Embedder:
     def _clip(self, media: Media) -> Floats:
         how: Literal["even", "expclip"] = "even" if self.protocol == "clean" else "expclip"
         frames = self._fit(torch.from_numpy(np.ascontiguousarray(self.clips(media, FRAMES, how))))
-        if self.protocol == "clean" and isinstance(self.encoder, ClipEncoder):
+        if isinstance(self.encoder, ClipEncoder):
             row = self.encoder.encode_clip(frames).double().cpu().numpy().reshape(-1)
             return np.asarray(unit(row), dtype=np.float64)
         return np.asarray(unit(self._features(frames).mean(0)), dtype=np.float64)

@@ -13,7 +13,8 @@ def open_subject(said: str, which: str = "last") -> Subject:
     """The model that an argument names.
 
     Args:
-        said: run folder, or `name:path` (also `baseline:name:path`) of published weights.
+        said: run folder, or `name:path` (also `baseline:name:path`) of published weights; the path of
+            `expclip` is `HEAD,CLIP` or a folder of both.
         which: checkpoint of a run: `last`, `best` or a step.
 
     Raises:
@@ -24,7 +25,7 @@ def open_subject(said: str, which: str = "last") -> Subject:
     name, _, path = said.removeprefix("baseline:").rpartition(":")
     if not name:
         raise RunError("no such run", where=said, fix="give a run folder, or NAME:PATH of published weights")
-    return _pretrained(name, Path(path))
+    return _pretrained(name, path)
 
 
 def _run(path: Path, which: str) -> Subject:
@@ -37,17 +38,12 @@ def _run(path: Path, which: str) -> Subject:
     return Subject(f"{folder.recipe.name}/{path.resolve().name}", digest, systems.load(path, which))
 
 
-def _pretrained(name: str, path: Path) -> Subject:
-    if not path.is_file():
-        raise RunError("no such weights", where=path, fix=f"give {name}:PATH with the file of its weights")
-    try:
-        from mien.systems.emocapclip.pretrained import load_pretrained
-    except ModuleNotFoundError as error:
-        if error.name != "mien.systems.emocapclip.pretrained":
-            raise
-        raise RunError(
-            "this version of mien reads no published weights", where=name, fix="update mien"
-        ) from error
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Subject(name, digest, load_pretrained(name, path))
+def _pretrained(name: str, path: str) -> Subject:
+    from mien.systems.emocapclip.pretrained import load_pretrained, weight_files
+
+    digests = []
+    for part in weight_files(name, path):
+        with part.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    whole = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return Subject(name, whole, load_pretrained(name, path))

@@ -41,7 +41,7 @@ class EmoCapEncoder:
     @torch.inference_mode()
     def encode_images(self, images: Tensor) -> Tensor:
         """Images uint8 [B, 3, H, W] of any size to unit rows float32 [B, D] on the CPU."""
-        return self.model.see(self._fit(images), patches=False)[0].cpu()
+        return self._rows(self.model.image(self.model.normalise(self._fit(images))).embedding).cpu()
 
     @torch.inference_mode()
     def image_features(self, images: Tensor, normalise: bool = True) -> Tensor:
@@ -100,7 +100,7 @@ class EmoCapEncoder:
                 return maps.unflatten(1, (side, side)).cpu()
         with torch.enable_grad():
             pixels = self.model.normalise(fitted).requires_grad_()
-            rows = unit(self.model.image(pixels).embedding)
+            rows = self._rows(self.model.image(pixels).embedding)
             score = (rows * targets.clone()).sum()  # as a copy: they may come from inference mode
             (gradient,) = torch.autograd.grad(score, pixels)
         share = (gradient * pixels.detach()).sum(1, keepdim=True).abs()
@@ -110,7 +110,11 @@ class EmoCapEncoder:
         norm, projection = self.model.image.head()
         if self.patches or norm is None or projection is None:
             return self.model.project(patches)
-        return unit(norm(patches) @ projection)
+        return self._rows(norm(patches) @ projection)
+
+    def _rows(self, embeddings: Tensor) -> Tensor:
+        """What the image tower's head gives, [..., D], to unit rows float32."""
+        return unit(embeddings)
 
     def _fit(self, images: Tensor) -> Tensor:
         """Resized to the tower's square, uint8 on the model's device, without regard to the aspect."""

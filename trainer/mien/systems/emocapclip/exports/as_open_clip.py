@@ -12,6 +12,7 @@ from mien.errors import RunError
 from mien.systems.emocapclip.config import ModelConfig
 from mien.systems.emocapclip.exports.parity import require_same
 from mien.systems.emocapclip.load import EmoCapEncoder
+from mien.systems.emocapclip.model import EmoCapCLIP
 
 _OTHER_TOKENS = ("hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode")
 
@@ -32,7 +33,7 @@ def write_open_clip(encoder: EmoCapEncoder, model: ModelConfig, folder: Path) ->
     config = {"model_cfg": model_config(model), "preprocess_cfg": preprocessing(encoder)}
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     # Tied or sliced tensors share memory, which the format refuses.
-    state = {name: tensor.contiguous().clone() for name, tensor in open_clip_state(encoder).items()}
+    state = {name: tensor.contiguous().clone() for name, tensor in open_clip_state(encoder.model).items()}
     save_file(state, folder / "open_clip_model.safetensors", {"format": "pt"})
     apart = _check(encoder, folder)
     return {
@@ -68,9 +69,12 @@ def preprocessing(encoder: EmoCapEncoder) -> dict[str, Any]:
     return {"mean": mean, "std": std, "interpolation": "bilinear", "resize_mode": "squash"}
 
 
-def open_clip_state(encoder: EmoCapEncoder) -> dict[str, Tensor]:
-    """Tensors under open_clip's names (`CustomTextCLIP`): `visual.*`, `text.*`, `logit_scale`."""
-    own = encoder.model.state_dict()
+def open_clip_state(model: EmoCapCLIP) -> dict[str, Tensor]:
+    """Tensors under open_clip's names (`CustomTextCLIP`): `visual.*`, `text.*`, `logit_scale`.
+
+    They share the model's memory.
+    """
+    own = model.state_dict()
     moved = {"image.visual.": "visual.", "text.text.": "text."}
     state = {
         new + name.removeprefix(old): tensor

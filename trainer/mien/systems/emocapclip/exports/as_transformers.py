@@ -60,7 +60,7 @@ def write_transformers(encoder: EmoCapEncoder, model: ModelConfig, folder: Path)
     from transformers import CLIPConfig, CLIPModel
 
     _require_plain(encoder, model.tower)
-    weights = clip_state(open_clip_state(encoder), model.tower)
+    weights = clip_state(open_clip_state(encoder.model), model.tower)
     clip = CLIPModel(CLIPConfig(**clip_config(encoder)))
     absent, unknown = clip.load_state_dict(weights, strict=False)
     if unknown:

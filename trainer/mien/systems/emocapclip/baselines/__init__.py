@@ -1,0 +1,1 @@
+"""Published models of others, from files with their own names of tensors."""
