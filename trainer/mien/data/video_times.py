@@ -1,7 +1,7 @@
 """Chosen frames of a long video with their times; only what lies near them is decoded.
 
-`mien.data.video.read_frames` counts frames by decoding all of them, which is right for clips whatever their time
-stamps say. Here the stamps are believed, so that an hour of video costs a few seconds of decoding.
+`mien.data.video.read_frames` counts frames by decoding all of them, which is right for clips whatever their
+time stamps say. Here the stamps are believed, and of an hour of video little more than the frames is decoded.
 """
 
 from __future__ import annotations
