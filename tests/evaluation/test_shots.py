@@ -27,7 +27,7 @@ def test_separable_vectors_are_separated_where_the_old_strength_failed(each: int
     features, labels = hidden(each, seed=0)
     test, truth = hidden(200, seed=100)
     old, usual = (
-        (probe._classifier(c).fit(features, labels).predict(test) == truth).mean()
+        (probe.classifier(c).fit(features, labels).predict(test) == truth).mean()
         for c in (OLD, probe.SHOT_STRENGTH / 40)
     )
     found = probe.fit_shots(features, labels)

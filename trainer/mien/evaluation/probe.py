@@ -82,7 +82,7 @@ def fit_classes(
     if count >= 2:
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         splits = list(splitter.split(features, _foldable(labels, count), groups))
-    return _choose(features, labels, splits, STRENGTHS, _classifier, score)
+    return _choose(features, labels, splits, STRENGTHS, classifier, score)
 
 
 def fit_shots(features: Floats, labels: npt.NDArray[np.int64], *, folds: int = 5, seed: int = 0) -> Probe:
@@ -110,7 +110,7 @@ def fit_shots(features: Floats, labels: npt.NDArray[np.int64], *, folds: int = 5
     # Of rare classes a fold may hold the only sample: what is left must still be two classes.
     splits = [(fit, held) for fit, held in splits if len(np.unique(labels[fit])) > 1]
     best = _near_the_usual(features, labels, splits) if splits else SHOT_STRENGTH
-    return Probe(_classifier(best / width).fit(features, labels), best / width)
+    return Probe(classifier(best / width).fit(features, labels), best / width)
 
 
 def _count(labels: npt.NDArray[np.int64]) -> int:
@@ -131,7 +131,7 @@ def _near_the_usual(
     right = np.zeros(len(SHOT_STRENGTHS))
     for place, strength in enumerate(SHOT_STRENGTHS):
         for fit, held in splits:
-            model = _classifier(strength / features.shape[1]).fit(features[fit], labels[fit])
+            model = classifier(strength / features.shape[1]).fit(features[fit], labels[fit])
             right[place] += (model.predict(features[held]) == labels[held]).sum()
     total = sum(len(held) for _, held in splits)
     share = right / total
@@ -161,7 +161,7 @@ def fit_units(
     splits = [
         (fit, held) for fit, held in splits if present[fit].any(0).all() and not present[fit].all(0).any()
     ]
-    return _choose(features, targets, splits, UNIT_STRENGTHS, lambda c: _classifier(c, per_unit=True), score)
+    return _choose(features, targets, splits, UNIT_STRENGTHS, lambda c: classifier(c, per_unit=True), score)
 
 
 def _choose(
@@ -183,7 +183,13 @@ def _choose(
     return Probe(make(best).fit(features, targets), best)
 
 
-def _classifier(strength: float, per_unit: bool = False) -> Pipeline:
+def classifier(strength: float, per_unit: bool = False) -> Pipeline:
+    """Features standardised, then class-balanced L-BFGS logistic regression, not fitted yet.
+
+    Args:
+        strength: C.
+        per_unit: one binary regression per column of the targets, instead of one over classes.
+    """
     regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=500, tol=1e-3)
     return make_pipeline(StandardScaler(), OneVsRestClassifier(regression) if per_unit else regression)
 

@@ -49,7 +49,7 @@ def with_shots(
 def _trained(
     embedder: Embedder, benchmark: Benchmark, scored: Sequence[Item], train: Sequence[Item], seed: int
 ) -> list[Row]:
-    parts = list(_parts(scored, train))
+    parts = list(training_parts(scored, train))
     rows = [_row("linear probe", embedder, benchmark, scored, parts, [seed], None)]
     for shots in SHOTS:
         rows.append(
@@ -58,7 +58,7 @@ def _trained(
     return rows
 
 
-def _parts(scored: Sequence[Item], train: Sequence[Item]) -> list[tuple[Sequence[Item], Ints]]:
+def training_parts(scored: Sequence[Item], train: Sequence[Item]) -> list[tuple[Sequence[Item], Ints]]:
     """(train items, places of the test items): one part with a train split, else one a fold."""
     if train:
         return [(train, np.arange(len(scored)))]
