@@ -31,8 +31,8 @@ UNIT_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 SHOT_STRENGTH = 3.0
 """C x D of few shots, D features. A standardised row has squared length D, so C x D fits towers of any width.
 
-`python -m mien.reproduce shots` prints UAR over C; at each of 1 to 16 shots this was the best value or within half
-a point of it, on synthetic sets.
+`python -m mien.reproduce shots` prints UAR over C; on synthetic sets this was the best value at each of 1 to
+16 shots, or within half a point of it.
 """
 
 SHOT_STRENGTHS = (0.03, 0.3, SHOT_STRENGTH, 30.0, 300.0)

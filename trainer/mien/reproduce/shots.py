@@ -51,9 +51,9 @@ def reproduce(runs: Sequence[Path], root: Path, draws: int = 3) -> str:
         raise DataError("no benchmark with classes and a train split or folds", where=root, fix="make one")
     heads = ["shots", "cases", f"C = {OLD:g}", *(f"{c:g} / D" for c in GRID), "as chosen"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---:|" * len(heads)]
-    for shots, scores in found.items():
-        cells = [f"{100 * value:.1f}" for value in np.mean(scores, axis=0)]
-        lines.append("| " + " | ".join([str(shots), str(len(scores)), *cells]) + " |")
+    for shots, cases in found.items():
+        cells = [f"{100 * value:.1f}" for value in np.mean(cases, axis=0)]
+        lines.append("| " + " | ".join([str(shots), str(len(cases)), *cells]) + " |")
     return "\n".join(lines)
 
 
