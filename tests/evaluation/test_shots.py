@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def test_separable_vectors_are_separated_where_the_old_strength_failed(each: int
     features, labels = hidden(each, seed=0)
     test, truth = hidden(200, seed=100)
     old, usual = (
-        (probe.classifier(c).fit(features, labels).predict(test) == truth).mean()
+        (probe.fit_at(c, features, labels).model.predict(test) == truth).mean()
         for c in (OLD, probe.SHOT_STRENGTH / 40)
     )
     found = probe.fit_shots(features, labels)
@@ -43,6 +45,14 @@ def test_what_folds_cannot_tell_apart_stays_at_the_usual_strength():
     labels = np.repeat(np.arange(7), 4)
     kept = [probe.fit_shots(rng.normal(size=(28, 64)), labels, seed=seed).strength * 64 for seed in range(8)]
     assert kept.count(pytest.approx(probe.SHOT_STRENGTH)) >= 6
+
+
+def test_few_samples_of_many_classes_make_no_noise():
+    rng = np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for each in (1, 2):
+            probe.fit_shots(rng.normal(size=(30 * each, 8)), np.tile(np.arange(30), each))
 
 
 @pytest.mark.parametrize("width", [16, 128])

@@ -6,6 +6,7 @@ training samples. Rows differ in the features and in how C is chosen: on folds o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ def fit_classes(
     if count >= 2:
         splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
         splits = list(splitter.split(features, _foldable(labels, count), groups))
-    return _choose(features, labels, splits, STRENGTHS, classifier, score)
+    return _choose(features, labels, splits, STRENGTHS, _classifier, score)
 
 
 def fit_shots(features: Floats, labels: npt.NDArray[np.int64], *, folds: int = 5, seed: int = 0) -> Probe:
@@ -110,7 +111,21 @@ def fit_shots(features: Floats, labels: npt.NDArray[np.int64], *, folds: int = 5
     # Of rare classes a fold may hold the only sample: what is left must still be two classes.
     splits = [(fit, held) for fit, held in splits if len(np.unique(labels[fit])) > 1]
     best = _near_the_usual(features, labels, splits) if splits else SHOT_STRENGTH
-    return Probe(classifier(best / width).fit(features, labels), best / width)
+    return fit_at(best / width, features, labels)
+
+
+def fit_at(strength: float, features: Floats, labels: npt.NDArray[np.int64]) -> Probe:
+    """The classifier of `fit_classes` and `fit_shots` at a given C, however few samples there are.
+
+    Args:
+        strength: C.
+        features: [N, D].
+        labels: class numbers, [N], of two classes or more.
+    """
+    with warnings.catch_warnings():
+        # With one or two samples a class it takes them for values of a regression, and says so each time.
+        warnings.filterwarnings("ignore", "The number of unique classes is greater than 50%")
+        return Probe(_classifier(strength).fit(features, labels), strength)
 
 
 def _count(labels: npt.NDArray[np.int64]) -> int:
@@ -131,7 +146,7 @@ def _near_the_usual(
     right = np.zeros(len(SHOT_STRENGTHS))
     for place, strength in enumerate(SHOT_STRENGTHS):
         for fit, held in splits:
-            model = classifier(strength / features.shape[1]).fit(features[fit], labels[fit])
+            model = fit_at(strength / features.shape[1], features[fit], labels[fit]).model
             right[place] += (model.predict(features[held]) == labels[held]).sum()
     total = sum(len(held) for _, held in splits)
     share = right / total
@@ -161,7 +176,7 @@ def fit_units(
     splits = [
         (fit, held) for fit, held in splits if present[fit].any(0).all() and not present[fit].all(0).any()
     ]
-    return _choose(features, targets, splits, UNIT_STRENGTHS, lambda c: classifier(c, per_unit=True), score)
+    return _choose(features, targets, splits, UNIT_STRENGTHS, lambda c: _classifier(c, per_unit=True), score)
 
 
 def _choose(
@@ -183,13 +198,7 @@ def _choose(
     return Probe(make(best).fit(features, targets), best)
 
 
-def classifier(strength: float, per_unit: bool = False) -> Pipeline:
-    """Features standardised, then class-balanced L-BFGS logistic regression, not fitted yet.
-
-    Args:
-        strength: C.
-        per_unit: one binary regression per column of the targets, instead of one over classes.
-    """
+def _classifier(strength: float, per_unit: bool = False) -> Pipeline:
     regression = LogisticRegression(C=strength, class_weight="balanced", max_iter=500, tol=1e-3)
     return make_pipeline(StandardScaler(), OneVsRestClassifier(regression) if per_unit else regression)
 

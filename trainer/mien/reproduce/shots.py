@@ -12,7 +12,7 @@ from mien.benchmarks.base import Benchmark
 from mien.benchmarks.table import find, get
 from mien.errors import DataError
 from mien.evaluation.metrics import confusion_counts, uar
-from mien.evaluation.probe import classifier, fit_shots
+from mien.evaluation.probe import fit_at, fit_shots
 from mien.evaluation.suite.classes import label_numbers
 from mien.evaluation.suite.embed import Embedder
 from mien.evaluation.suite.results import held_out
@@ -85,8 +85,9 @@ def _set(
 def _scores(features: Floats, known: Ints, test: Floats, truth: Ints, seed: int) -> list[float]:
     """UAR with the old C, with each of the grid, and as chosen."""
     present, compact = np.unique(known, return_inverse=True)
-    fixed = [classifier(c).fit(features, compact) for c in (OLD, *(c / features.shape[1] for c in GRID))]
-    models = [*fixed, fit_shots(features, compact.astype(np.int64), seed=seed).model]
+    compact = compact.astype(np.int64)
+    fixed = [fit_at(c, features, compact) for c in (OLD, *(c / features.shape[1] for c in GRID))]
+    models = [probe.model for probe in (*fixed, fit_shots(features, compact, seed=seed))]
     classes = int(max(known.max(), truth.max())) + 1
     return [
         float(uar(confusion_counts(truth, present[model.predict(test)], classes).sum(0))) for model in models
