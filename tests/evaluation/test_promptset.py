@@ -8,6 +8,7 @@ import pytest
 
 from mien.errors import DataError
 from mien.evaluation.promptset import covering, load_prompts, packaged
+from mien.evaluation.unit_prompts import load_units, units_hash
 from mien.faces.emotions import BASIC, COMPOUNDS, EMOTIONS
 
 FILE = """
@@ -86,3 +87,19 @@ def test_unknown_class_names_the_set_that_has_it():
         load_prompts("emotion7").require(["anger", "contempt"])
     with pytest.raises(DataError, match="no such prompt set"):
         load_prompts("nothing")
+
+
+def test_unit_prompts_by_number_hashed_by_their_words(tmp_path):
+    path = tmp_path / "units.yaml"
+    text = "units:\n  {number}: {{name: puller, present: [{said}], absent: [no smile]}}\n"
+    hashes = set()
+    for said in ("a smile", "a broad smile"):
+        path.write_text(text.format(number=12, said=said), encoding="utf-8")
+        hashes.add(units_hash(load_units(path)))
+    assert len(hashes) == 2
+    assert list(load_units(only=(12, 4))) == [12, 4]
+    with pytest.raises(DataError, match="AU4 has no prompts"):
+        load_units(path, only=(12, 4))
+    path.write_text(text.format(number="smile", said="a smile"), encoding="utf-8")
+    with pytest.raises(DataError, match="no unit prompts"):
+        load_units(path)

@@ -15,10 +15,12 @@ from mien.benchmarks.base import MADE, Item
 from mien.errors import DataError, MienError
 from mien.evaluation.metrics import hit_counts, hit_rate
 from mien.evaluation.suite import subject as subjects
+from mien.evaluation.suite.embed import Embedder
 from mien.evaluation.suite.paired import Draws, compare, markdown, resample, summarise
 from mien.evaluation.suite.published import published
 from mien.evaluation.suite.report import write_report
 from mien.evaluation.suite.runner import Subject, require_whole, run_all
+from mien.evaluation.suite.trained import with_shots
 
 from .colours import CLASSES, ColourEncoder, benchmark, frames, picture_set
 
@@ -139,8 +141,26 @@ def test_shots_probe_and_retrieval_rows(tmp_path: Path):
     rows = {row.method: row for row in results[0].rows}
     assert [f"{k}-shot" in rows for k in (1, 2, 4, 8, 16)] == [True] * 5
     assert rows["linear probe"].metrics["uar"].value == rows["4-shot"].metrics["uar"].value == 1
-    assert "5 draws" in rows["1-shot"].note
+    assert rows["1-shot"].note == "C fixed: 3 / D; 5 draws, UAR std 0.000"
+    assert rows["4-shot"].note == "C by cross-validation on the shots: 3 / D; 5 draws, UAR std 0.000"
+    assert rows["16-shot"].note.endswith("; 3 classes have fewer")
+    assert rows["linear probe"].note.startswith("C chosen on folds of train people: ")
     assert rows["retrieval"].metrics["i2t_r1"].value == 1
+
+
+def test_a_few_shot_interval_holds_what_its_draws_gave(tmp_path: Path):
+    """Half of the train pictures of two classes lie: a draw of one shot is right or wrong for all people."""
+    shown = [("anger", "anger"), ("happiness", "happiness")] * 8
+    lies = [("anger", "anger"), ("happiness", "happiness"), ("anger", "happiness"), ("happiness", "anger")]
+    test = picture_set(tmp_path / "test", shown).open(tmp_path / "test")
+    made = picture_set(tmp_path / "train", lies * 2).open(tmp_path / "train")
+    train = [Item(f"t{one.key}", one.media, one.label, f"t{one.group}", split="train") for one in made]
+    toy = benchmark("toy", lambda _: train + test, classes=("anger", "happiness"))
+    embedder = Embedder(ColourEncoder(), "clean", frames)
+    embedder.prepare([item.media for item in train + test])
+    rows = {row.method: row.metrics["uar"] for row in with_shots(embedder, toy, test, train)}
+    assert (rows["1-shot"].low, rows["1-shot"].high) == (0, 1)
+    assert 0 < rows["1-shot"].value < 1
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -10,12 +10,19 @@ import pytest
 import torch
 
 from mien.benchmarks.base import Item, Question
+from mien.benchmarks.table import BENCHMARKS
 from mien.errors import MienError
 from mien.evaluation.suite.classes import zero_shot
 from mien.evaluation.suite.counting import class_intervals, unit_intervals
 from mien.evaluation.suite.embed import Embedder
 from mien.evaluation.suite.questions import answer_questions, images_named, number_named, option_scores, pick
-from mien.evaluation.suite.units import best_threshold, truth_of, zero_shot_units
+from mien.evaluation.suite.units import (
+    best_threshold,
+    fold_thresholds,
+    pair_scores,
+    truth_of,
+    zero_shot_units,
+)
 from mien.evaluation.suite.wording import (
     centres,
     part_centres,
@@ -24,6 +31,7 @@ from mien.evaluation.suite.wording import (
     template_means,
     words_hash,
 )
+from mien.evaluation.unit_prompts import load_units, unit_probabilities
 
 from .colours import BLUE, GREEN, RED, ColourEncoder, benchmark, frames, paint, picture_set
 
@@ -192,20 +200,68 @@ def test_threshold_with_the_best_f1_and_of_equals_the_nearest_to_a_half():
     assert f1(best_threshold(noisy, yes)) == pytest.approx(max(f1(cut) for cut in np.linspace(0, 1, 2001)))
 
 
-def test_thresholds_are_tuned_on_the_train_split(tmp_path: Path):
-    """Every picture leans to `raised`: at 0.5 all are positive, a threshold of the train split parts them."""
-    encoder = ColourEncoder({"raised": 0, "relaxed": 1})
-    strong, weak = (paint(tmp_path / f"{n}.png", (200, green, 0)) for n, green in (("s", 20), ("w", 150)))
-    items = [
-        Item(f"{split}{i}", (strong if i % 2 else weak,), group=f"p{i}", split=split, units={1: i % 2})
-        for split in ("train", "test")
-        for i in range(4)
+LEANING = {"inner ends of the brows are raised": 0, "lifted inner": 0, "at rest": 1, "not raised": 1}
+"""Words of AU1 to axes."""
+
+
+def leaning(folder: Path, places: list[tuple[str, int, str]]) -> list[Item]:
+    """Items of AU1 by (split, fold, person), absent and present in turn; every picture leans to `raised`."""
+    strong, weak = (paint(folder / f"{n}.png", (200, green, 0)) for n, green in (("s", 20), ("w", 150)))
+    return [
+        Item(f"i{i}", (strong if i % 2 else weak,), group=who, split=split, fold=fold, units={1: i % 2})
+        for i, (split, fold, who) in enumerate(places)
     ]
+
+
+def test_thresholds_are_tuned_on_the_train_split(tmp_path: Path):
+    """At 0.5 all are positive, a threshold of the train split parts them."""
+    items = leaning(tmp_path, [(split, 0, f"p{i}") for split in ("train", "test") for i in range(4)])
     toy = benchmark("aus", lambda _: items, task="au", units=(1,))
-    outcome = zero_shot_units(embed(items, encoder=encoder), toy, items[4:], items[:4])
+    outcome = zero_shot_units(embed(items, encoder=ColourEncoder(LEANING)), toy, items[4:], items[:4])
     rows = {row.method: row.metrics["au_f1"].value for row in outcome.rows}
     assert rows["zero-shot"] == rows["always present"] == pytest.approx(2 / 3)
     assert rows["zero-shot/tuned"] == 1
+
+
+def test_thresholds_come_from_the_other_folds(tmp_path: Path):
+    items = leaning(tmp_path, [("test", fold, f"p{fold}{i // 2}") for fold in (1, 2, 3) for i in range(4)])
+    toy = benchmark("aus", lambda _: items, task="au", units=(1,), folds=3)
+    outcome = zero_shot_units(embed(items, encoder=ColourEncoder(LEANING)), toy, items, [])
+    assert [row.method for row in outcome.rows] == ["zero-shot", "zero-shot/tuned", "always present"]
+    plain, tuned = outcome.rows[:2]
+    assert plain.metrics["au_f1"].value == pytest.approx(2 / 3)
+    assert tuned.metrics["au_f1"].value == 1
+    assert tuned.note == "threshold from the other folds, 3 folds pooled"
+    assert {line["prediction AU1"] for line in outcome.predictions} == {"1"}  # those of the main row
+    one = zero_shot_units(embed(items, encoder=ColourEncoder(LEANING)), toy, items[:4], [])
+    assert [row.method for row in one.rows] == ["zero-shot", "always present"]
+
+
+def test_no_fold_and_no_person_tunes_its_own_threshold():
+    scores = np.array([[0.1], [0.2], [0.6], [0.7], [0.3], [0.9]])
+    truth = np.array([[False], [True], [False], [True], [False], [True]])
+    folds, known = np.array([1, 1, 2, 2, 3, 3]), np.ones((6, 1), dtype=bool)
+    cuts = fold_thresholds(scores, truth, known, folds, list("aabbcc"))
+    for fold in (1, 2, 3):
+        others = folds != fold
+        assert (cuts[~others] == best_threshold(scores[others, 0], truth[others, 0])).all()
+    # Person a is also in fold 2, so that fold 1 learns of none but her other half's neighbours.
+    mixed = fold_thresholds(scores, truth, known, folds, list("aaabcc"))
+    kept = [3, 4, 5]
+    assert (mixed[:2] == best_threshold(scores[kept, 0], truth[kept, 0])).all()
+
+
+def test_the_suite_and_predict_say_the_same_words(tmp_path: Path):
+    """One file: every unit that a benchmark scores is in it, and both paths give the same probability."""
+    pairs = load_units()
+    assert {unit for one in BENCHMARKS.values() for unit in one.units} <= pairs.keys()
+    items = leaning(tmp_path, [("test", 0, f"p{i}") for i in range(4)])
+    embedder = embed(items, encoder=ColourEncoder(LEANING))
+    found = pair_scores(embedder, (1,), items)
+    rows = embedder.vectors([item.media for item in items])
+    assert found == pytest.approx(unit_probabilities(embedder.encoder, rows, {1: pairs[1]}))
+    with pytest.raises(MienError, match="AU99 has no prompts"):
+        pair_scores(embedder, (1, 99), items)
 
 
 ASKED = ("anger", "happiness", "sadness")

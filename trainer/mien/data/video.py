@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ MAX_PIXELS = 4096 * 2304
 """Largest frame."""
 MAX_FRAMES = 20_000
 """Longest video, in frames: more than ten minutes at 30 a second."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a video may claim: bytes of the file, pixels of a frame, frames in all."""
+
+    bytes: int
+    pixels: int
+    frames: int
+
 
 Choose = Callable[[int], Sequence[int]]
 """How many frames there are -> which to keep, rising; one may be named several times."""
@@ -42,7 +53,7 @@ def read_frames(source: Path | bytes, choose: Choose, where: object = "") -> Ten
     import av
 
     where = where or (source if isinstance(source, Path) else "")
-    _require_size(source, where)
+    require_size(source, where, _clip_limits())
     try:
         frames = _pick(source, list(choose(_packets(source, where))), where)
         if isinstance(frames, int):
@@ -64,15 +75,16 @@ def iterate_frames(source: Path | bytes, where: object = "") -> Iterator[NDArray
     import av
 
     where = where or (source if isinstance(source, Path) else "")
-    _require_size(source, where)
+    limits = _clip_limits()
+    require_size(source, where, limits)
     number = 0
     try:
-        with _opened(source, where) as container:
+        with opened(source, where, limits) as container:
             for frame in container.decode(container.streams.video[0]):
-                if number == MAX_FRAMES:
+                if number == limits.frames:
                     raise too_long(where, number)
                 number += 1
-                yield _pixels(frame, where)
+                yield pixels(frame, where, limits)
     except (av.FFmpegError, OSError) as error:
         raise DataError("no video that can be decoded", where=where, fix=_FIX) from error
     if number == 0:
@@ -119,32 +131,40 @@ def to_mp4(frames: Iterable[NDArray[np.uint8]], rate: float = 25.0) -> bytes:
     return target.getvalue()
 
 
-def too_large(where: object, width: int, height: int) -> DataError:
-    """The error of a frame that exceeds the limit."""
-    what = f"frames of {width} x {height} pixels, more than {MAX_PIXELS}"
+def too_large(where: object, width: int, height: int, most: int | None = None) -> DataError:
+    """The error of a frame that exceeds the limit, `MAX_PIXELS` when None."""
+    what = f"frames of {width} x {height} pixels, more than {most or MAX_PIXELS}"
     return DataError(what, where=where, fix="scale the clip down")
 
 
-def too_long(where: object, length: int) -> DataError:
-    """The error of a clip that exceeds the limit."""
-    what = f"clip of {length} frames or more, more than {MAX_FRAMES}"
+def too_long(where: object, length: int, most: int | None = None) -> DataError:
+    """The error of a clip that exceeds the limit, `MAX_FRAMES` when None."""
+    what = f"clip of {length} frames or more, more than {most or MAX_FRAMES}"
     return DataError(what, where=where, fix="cut it into clips")
 
 
-def _require_size(source: Path | bytes, where: object) -> None:
+def require_size(source: Path | bytes, where: object, limits: Limits) -> None:
+    """Raise DataError for a file that is absent, empty or larger than the limit."""
     try:
         size = len(source) if isinstance(source, bytes) else source.stat().st_size
     except OSError as error:
         raise DataError("no such file", where=where, fix="copy the set again") from error
     if size == 0:
         raise DataError("file is empty", where=where, fix=_FIX)
-    if size > MAX_BYTES:
-        raise DataError(f"file has {size} bytes, more than {MAX_BYTES}", where=where, fix="cut it into clips")
+    if size > limits.bytes:
+        raise DataError(
+            f"file has {size} bytes, more than {limits.bytes}", where=where, fix="cut it into clips"
+        )
 
 
 @contextlib.contextmanager
-def _opened(source: Path | bytes, where: object) -> Iterator[Any]:
-    """A container with a video stream that can be decoded and is not too large."""
+def opened(source: Path | bytes, where: object, limits: Limits) -> Iterator[Any]:
+    """A container with a video stream that can be decoded and is not too large.
+
+    Raises:
+        DataError: if it has none.
+        av.FFmpegError: if it is no container.
+    """
     import av
 
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
@@ -154,32 +174,58 @@ def _opened(source: Path | bytes, where: object) -> Iterator[Any]:
         stream = container.streams.video[0]
         if stream.codec_context is None:  # without a decoder the stream has no size either
             raise DataError("codec of the video is unknown", where=where, fix="encode the clip as h264")
-        if stream.width * stream.height > MAX_PIXELS:
-            raise too_large(where, stream.width, stream.height)
+        if stream.width * stream.height > limits.pixels:
+            raise too_large(where, stream.width, stream.height, limits.pixels)
         yield container
 
 
-def _packets(source: Path | bytes, where: object) -> int:
-    """Packets with content, which is the number of frames of an undamaged file."""
+def packets(container: Any, where: object, limits: Limits) -> Iterator[Any]:
+    """Packets with content of the video stream: as many as an undamaged file has frames.
+
+    Raises:
+        DataError: if there are none or too many.
+    """
     length = 0
-    with _opened(source, where) as container:
-        for packet in container.demux(container.streams.video[0]):
-            length += packet.size > 0
-            if length > MAX_FRAMES:
-                raise too_long(where, length)
+    for packet in container.demux(container.streams.video[0]):
+        if packet.size > 0:
+            length += 1
+            if length > limits.frames:
+                raise too_long(where, length, limits.frames)
+            yield packet
     if length == 0:
         raise DataError("video holds no frame", where=where, fix=_FIX)
-    return length
+
+
+def pixels(frame: Any, where: object, limits: Limits) -> NDArray[np.uint8]:
+    """A decoded frame as RGB uint8 [H, W, 3].
+
+    Raises:
+        DataError: if it is larger than the limit; a stream may change its size.
+    """
+    if frame.width * frame.height > limits.pixels:
+        raise too_large(where, frame.width, frame.height, limits.pixels)
+    found: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
+    return found
+
+
+def _clip_limits() -> Limits:
+    return Limits(MAX_BYTES, MAX_PIXELS, MAX_FRAMES)
+
+
+def _packets(source: Path | bytes, where: object) -> int:
+    limits = _clip_limits()
+    with opened(source, where, limits) as container:
+        return sum(1 for _ in packets(container, where, limits))
 
 
 def _pick(source: Path | bytes, chosen: Sequence[int], where: object) -> NDArray[np.uint8] | int:
     """Frames uint8 [count, H, W, 3], or how many there are when the last one wanted is not there."""
-    wanted, length = set(chosen), 0
+    wanted, length, limits = set(chosen), 0, _clip_limits()
     kept: dict[int, NDArray[np.uint8]] = {}
-    with _opened(source, where) as container:
+    with opened(source, where, limits) as container:
         for frame in container.decode(container.streams.video[0]):
             if length in wanted:
-                kept[length] = _pixels(frame, where)
+                kept[length] = pixels(frame, where, limits)
                 if len({picture.shape for picture in kept.values()}) > 1:
                     raise DataError("frames differ in size", where=where, fix="encode the clip again")
             length += 1
@@ -188,9 +234,3 @@ def _pick(source: Path | bytes, chosen: Sequence[int], where: object) -> NDArray
     if length == 0:
         raise DataError("video holds no frame", where=where, fix=_FIX)
     return length
-
-
-def _pixels(frame: Any, where: object) -> NDArray[np.uint8]:
-    if frame.width * frame.height > MAX_PIXELS:
-        raise too_large(where, frame.width, frame.height)
-    return frame.to_ndarray(format="rgb24")

@@ -35,3 +35,16 @@ def unit(vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Rows scaled to length 1; a zero row stays zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(length, 1e-12)
+
+
+def centres(encoder: Encoder, prompts: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
+    """The unit mean of the unit prompt vectors of each class, [C, D] (protocol `clean`)."""
+    return np.stack([unit(embed_texts(encoder, some).astype(np.float64).mean(0)) for some in prompts])
+
+
+def template_means(encoder: Encoder, prompts: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
+    """The mean of the unit prompt vectors of each class, not scaled to length 1, [C, D] (protocol `expclip`).
+
+    The product with an image is the mean over templates of its logits, since a product is linear.
+    """
+    return np.stack([embed_texts(encoder, some).astype(np.float64).mean(0) for some in prompts])

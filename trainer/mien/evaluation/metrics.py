@@ -46,17 +46,38 @@ def bootstrap(
         n: number of resamplings.
         seed: of the resampling.
     """
+    return bootstrap_draws(statistic, counts[None], groups, n=n, seed=seed)
+
+
+def bootstrap_draws(
+    statistic: Statistic, counts: Array, groups: Sequence[str], *, n: int = 1000, seed: int = 0
+) -> Interval:
+    """The mean over draws of a training set, with an interval from resampling draws and people together.
+
+    Each resampling takes one draw, and people with replacement. So the interval is of what one draw of the
+    training set gives on other people: it holds the spread between draws whole, however many draws there are.
+    The draws take turns, which is drawing them at random without the noise of that.
+
+    Args:
+        statistic: from summed counts [..., K] to values [...]; NaN where undefined.
+        counts: additive counts per draw and sample, [S, N, K]; the samples are the same in all draws.
+        groups: person of each sample, length N.
+        n: number of resamplings.
+        seed: of the resampling.
+    """
     people, person = np.unique(np.asarray(groups), return_inverse=True)
-    summed = np.zeros((len(people), counts.shape[1]))
-    np.add.at(summed, person, counts)
+    summed = np.zeros((len(counts), len(people), counts.shape[2]))
+    for place, one in enumerate(counts):
+        np.add.at(summed[place], person, one)
     rng = np.random.default_rng(seed)
     uniform = np.full(len(people), 1 / len(people))
-    draws = []
+    found = []
     for start in range(0, n, CHUNK):
         weights = rng.multinomial(len(people), uniform, size=min(CHUNK, n - start)).astype(np.float64)
-        draws.append(statistic(weights @ summed))
-    low, high = np.nanquantile(np.concatenate(draws), (0.025, 0.975))
-    return Interval(float(statistic(summed.sum(0))), float(low), float(high))
+        turn = np.arange(start, start + len(weights)) % len(summed)
+        found += [statistic(weights[turn == place] @ one) for place, one in enumerate(summed)]
+    low, high = np.nanquantile(np.concatenate(found), (0.025, 0.975))
+    return Interval(float(statistic(summed.sum(1)).mean()), float(low), float(high))
 
 
 def confusion_counts(

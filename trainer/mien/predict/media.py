@@ -14,6 +14,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
 from mien.data.decode import decode_pillow
+from mien.data.video import Limits
+from mien.data.video_times import middles, read_timed_frames
 from mien.errors import DataError, MienError
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -124,9 +126,8 @@ def read(path: Path, size: int, box: Box | None, count: int) -> Media:
         if path.stat().st_size > limit:
             raise DataError("file too large", where=path, fix=f"keep it below {limit >> 20} MiB")
         if moving:
-            from mien.predict.video import read_frames
-
-            pictures, times = read_frames(path, count)
+            bounds = Limits(MAX_VIDEO, MAX_PIXELS, MAX_PACKETS)
+            pictures, times = read_timed_frames(path, middles(count), bounds)
             return _media(path, pictures, box, size, times)
         return _media(path, [_image(path)], box, size, None)
     except OSError as error:

@@ -86,6 +86,18 @@ def wild(
     )
 
 
+@app.command(epilog="Example: python -m mien.reproduce shots RUN RUN --root data/benchmarks")
+def shots(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
+    root: Annotated[Path, typer.Option(help="Folder below which benchmarks lie.", show_default=False)],
+    draws: Annotated[int, typer.Option(min=1, help="Draws of the shots.")] = 3,
+) -> None:
+    """UAR of few shots with C fixed, from small to large, and as the suite chooses it; the mean over all."""
+    from mien.reproduce.shots import reproduce
+
+    print(reproduce(runs, root, draws))
+
+
 @app.command(epilog="Example: python -m mien.reproduce ranks --data data/emocap")
 def ranks(
     data: Annotated[Path, typer.Option(help="Folder with the set train, as `make data` makes.")],

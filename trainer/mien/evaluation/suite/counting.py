@@ -15,6 +15,7 @@ from mien.evaluation.metrics import (
     binary_counts,
     binary_f1,
     bootstrap,
+    bootstrap_draws,
     mean_binary_f1,
 )
 
@@ -68,10 +69,26 @@ def class_intervals(
     labels: Ints, predictions: Ints, folds: Ints, classes: int, groups: Sequence[str], seed: int = 0
 ) -> dict[str, Interval]:
     """`uar` and `war` averaged over folds, each with its interval over people."""
-    counts = fold_counts(labels, predictions, folds, classes)
+    return draw_intervals(labels, predictions[None], folds, classes, groups, seed)
+
+
+def draw_intervals(
+    labels: Ints, predictions: Ints, folds: Ints, classes: int, groups: Sequence[str], seed: int = 0
+) -> dict[str, Interval]:
+    """`uar` and `war`, the mean over draws of the training set, with intervals over draws and people.
+
+    Args:
+        labels: class numbers, [N].
+        predictions: class numbers of each draw, [S, N].
+        folds: fold of each sample, [N].
+        classes: C.
+        groups: person of each sample, length N.
+        seed: of the resampling.
+    """
+    counts = np.stack([fold_counts(labels, one, folds, classes) for one in predictions])
     return {
-        "uar": bootstrap(partial(fold_uar, classes=classes), counts, groups, seed=seed),
-        "war": bootstrap(partial(fold_war, classes=classes), counts, groups, seed=seed),
+        "uar": bootstrap_draws(partial(fold_uar, classes=classes), counts, groups, seed=seed),
+        "war": bootstrap_draws(partial(fold_war, classes=classes), counts, groups, seed=seed),
     }
 
 

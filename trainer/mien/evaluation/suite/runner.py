@@ -20,7 +20,7 @@ from mien.evaluation.suite.trained import with_shots
 from mien.evaluation.suite.units import zero_shot_units
 from mien.systems.encoder import Encoder
 
-VERSION = 1
+VERSION = 2
 """Counts up when a number could change without its inputs changing; older results are then computed again."""
 
 MOST_DAMAGED = 0.01
@@ -197,9 +197,7 @@ def _wording() -> str:
     """Hash of every file that pins prompts."""
     from importlib import resources
 
-    root = resources.files("mien.evaluation")
-    files = sorted((root / "prompts").iterdir(), key=lambda file: file.name)
-    texts = [
-        file.read_bytes() for file in [*files, root / "suite" / "units.yaml"] if file.name.endswith(".yaml")
-    ]
+    prompts = resources.files("mien.evaluation") / "prompts"
+    files = sorted(prompts.iterdir(), key=lambda file: file.name)
+    texts = [file.read_bytes() for file in files if file.name.endswith(".yaml")]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,12 +10,11 @@ import numpy.typing as npt
 
 from mien.benchmarks.base import Benchmark, Item
 from mien.evaluation.encoding import embed_texts
-from mien.evaluation.metrics import Interval
-from mien.evaluation.probe import fit_classes
+from mien.evaluation.probe import fit_classes, fit_shots
 from mien.evaluation.report import Row
 from mien.evaluation.retrieval import recall_both_ways
 from mien.evaluation.suite.classes import label_numbers
-from mien.evaluation.suite.counting import class_intervals
+from mien.evaluation.suite.counting import draw_intervals, fold_counts, fold_uar
 from mien.evaluation.suite.embed import Embedder
 from mien.evaluation.suite.results import person
 
@@ -34,7 +34,8 @@ def with_shots(
 ) -> list[Row]:  # fmt: skip
     """Few-shot and linear-probe rows where there are labels to train on; retrieval where there are texts.
 
-    Without a train split, a set with folds trains on the other folds.
+    Without a train split, a set with folds trains on the other folds. A few-shot row is the mean over draws
+    of the shots, and its interval is over draws and people: what one draw gives on other people.
     """
     rows: list[Row] = []
     if benchmark.task not in ("au", "mcq") and (train or benchmark.folds > 1):
@@ -48,7 +49,7 @@ def with_shots(
 def _trained(
     embedder: Embedder, benchmark: Benchmark, scored: Sequence[Item], train: Sequence[Item], seed: int
 ) -> list[Row]:
-    parts = list(_parts(scored, train))
+    parts = list(training_parts(scored, train))
     rows = [_row("linear probe", embedder, benchmark, scored, parts, [seed], None)]
     for shots in SHOTS:
         rows.append(
@@ -57,7 +58,7 @@ def _trained(
     return rows
 
 
-def _parts(scored: Sequence[Item], train: Sequence[Item]) -> list[tuple[Sequence[Item], Ints]]:
+def training_parts(scored: Sequence[Item], train: Sequence[Item]) -> list[tuple[Sequence[Item], Ints]]:
     """(train items, places of the test items): one part with a train split, else one a fold."""
     if train:
         return [(train, np.arange(len(scored)))]
@@ -72,22 +73,40 @@ def _row(
     method: str, embedder: Embedder, benchmark: Benchmark, scored: Sequence[Item],
     parts: Sequence[tuple[Sequence[Item], Ints]], seeds: Sequence[int], shots: int | None,
 ) -> Row:  # fmt: skip
-    images = embedder.vectors([item.media for item in scored])
-    labels = label_numbers(scored, benchmark.classes)
+    labels, count = label_numbers(scored, benchmark.classes), len(benchmark.classes)
     folds, groups = np.array([item.fold for item in scored]), [person(item) for item in scored]
-    found: list[dict[str, Interval]] = []
-    for seed in seeds:
-        predictions = np.zeros(len(scored), dtype=np.int64)
+    images = embedder.vectors([item.media for item in scored])
+    predictions = np.zeros((len(seeds), len(scored)), dtype=np.int64)
+    strengths: list[float] = []
+    for row, seed in zip(predictions, seeds):
         for train, places in parts:
             chosen = draw(train, shots, seed)
-            predictions[places] = _fit(embedder, benchmark, chosen, images[places], seed, shots is None)
-        found.append(class_intervals(labels, predictions, folds, len(benchmark.classes), groups, seed=0))
-    metrics = {name: _mean([one[name] for one in found]) for name in found[0]}
-    spread = np.std([one["uar"].value for one in found], ddof=1) if len(found) > 1 else None
-    note = (
-        "C chosen on train people" if shots is None else f"C fixed; {len(found)} draws, UAR std {spread:.3f}"
-    )
-    return Row(method, metrics, note=note)
+            row[places], strength = _fit(embedder, benchmark, chosen, images[places], seed, shots is None)
+            strengths.append(strength)
+    metrics = draw_intervals(labels, predictions, folds, count, groups, seeds[0])
+    if shots is None:
+        return Row(method, metrics, note=f"C chosen on folds of train people: {_told(strengths)}")
+    uars = [fold_uar(fold_counts(labels, row, folds, count).sum(0), count) for row in predictions]
+    way = "C fixed" if shots == 1 else "C by cross-validation on the shots"
+    notes = [f"{way}: {_told([c * images.shape[1] for c in strengths])} / D"]
+    notes.append(f"{len(uars)} draws, UAR std {np.std(uars, ddof=1):.3f}")
+    if short := max(_short(train, benchmark.classes, shots) for train, _ in parts):
+        notes.append(f"{short} classes have fewer")
+    return Row(method, metrics, note="; ".join(notes))
+
+
+def _told(values: Sequence[float]) -> str:
+    """`3 (24 of 25), 30 (1 of 25)`; one value alone without counts."""
+    counts = Counter(f"{value:.3g}" for value in values)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{value} ({count} of {len(values)})" for value, count in counts.most_common())
+
+
+def _short(train: Sequence[Item], classes: Sequence[str], shots: int) -> int:
+    """How many classes have fewer samples to draw from."""
+    counts = Counter(item.label for item in train)
+    return sum(counts[label] < shots for label in classes)
 
 
 def draw(train: Sequence[Item], shots: int | None, seed: int) -> list[Item]:
@@ -104,21 +123,18 @@ def draw(train: Sequence[Item], shots: int | None, seed: int) -> list[Item]:
 
 
 def _fit(
-    embedder: Embedder, benchmark: Benchmark, train: Sequence[Item], test: Floats, seed: int, choose: bool
-) -> Ints:
-    """Predicted class numbers of test vectors [N, D]; classes without training samples are never said."""
+    embedder: Embedder, benchmark: Benchmark, train: Sequence[Item], test: Floats, seed: int, whole: bool
+) -> tuple[Ints, float]:
+    """Class numbers of test vectors [N, D], and C; classes without training samples are never said."""
     labels = label_numbers(train, benchmark.classes)
     present, compact = np.unique(labels, return_inverse=True)
-    features = embedder.vectors([item.media for item in train])
-    groups = np.array([person(item) for item in train])
-    # One fold means none: with a few samples there is nothing to choose C on.
-    probe = fit_classes(features, compact.astype(np.int64), groups, folds=5 if choose else 1, seed=seed)
-    return present[probe.probabilities(test).argmax(1)]
-
-
-def _mean(intervals: Sequence[Interval]) -> Interval:
-    values = np.array([(one.value, one.low, one.high) for one in intervals]).mean(0)
-    return Interval(*map(float, values))
+    features, compact = embedder.vectors([item.media for item in train]), compact.astype(np.int64)
+    if whole:
+        groups = np.array([person(item) for item in train])
+        probe = fit_classes(features, compact, groups, seed=seed)
+    else:
+        probe = fit_shots(features, compact, seed=seed)
+    return present[probe.probabilities(test).argmax(1)], probe.strength
 
 
 def _retrieval(embedder: Embedder, items: Sequence[Item], seed: int) -> Row:

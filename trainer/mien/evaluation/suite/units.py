@@ -2,49 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from importlib import resources
 
 import numpy as np
 import numpy.typing as npt
-import yaml
-from scipy.special import expit
 
 from mien.benchmarks.base import Benchmark, Item
-from mien.errors import DataError
+from mien.evaluation.encoding import centres, template_means
 from mien.evaluation.report import Row
 from mien.evaluation.suite.counting import unit_intervals
 from mien.evaluation.suite.embed import Embedder
 from mien.evaluation.suite.results import Outcome, Table, person
-from mien.evaluation.suite.wording import centres, template_means
+from mien.evaluation.unit_prompts import load_units, unit_probabilities, units_hash
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 PRESENT = 0.4
 """Intensity from which a unit counts as present: 2 of 5, the usual threshold of DISFA."""
-
-
-def unit_prompts(units: Sequence[int]) -> tuple[list[list[str]], list[list[str]], str]:
-    """Positive and negative prompts of each unit, and the SHA-256 of the file that pins them.
-
-    Raises:
-        DataError: for a unit without prompts.
-    """
-    text = (resources.files("mien.evaluation.suite") / "units.yaml").read_text(encoding="utf-8")
-    content = yaml.safe_load(text)
-    for number in units:
-        if number not in content["units"]:
-            raise DataError(
-                f"AU{number} has no prompts", where="units.yaml", fix="add its muscle action there"
-            )
-    pairs = [content["units"][number] for number in units]
-    sides = [
-        [[template.format(pair[side]) for template in content[name]] for pair in pairs]
-        for side, name in enumerate(("positive", "negative"))
-    ]
-    return sides[0], sides[1], hashlib.sha256(text.encode()).hexdigest()
 
 
 def truth_of(items: Sequence[Item], units: Sequence[int]) -> tuple[Bools, Bools]:
@@ -58,12 +33,9 @@ def truth_of(items: Sequence[Item], units: Sequence[int]) -> tuple[Bools, Bools]
 
 def pair_scores(embedder: Embedder, units: Sequence[int], items: Sequence[Item]) -> Floats:
     """Probability of each unit by the softmax over its pair, [N, U]."""
-    positive, negative, _ = unit_prompts(units)
     make = centres if embedder.protocol == "clean" else template_means
-    towards = make(embedder.encoder, positive) - make(embedder.encoder, negative)
     images = embedder.vectors([item.media for item in items])
-    found: Floats = expit(embedder.encoder.logit_scale * images @ towards.T)
-    return found
+    return unit_probabilities(embedder.encoder, images, load_units(only=units), make)
 
 
 def best_threshold(scores: Floats, truth: Bools) -> float:
@@ -96,13 +68,35 @@ def tuned_thresholds(scores: Floats, truth: Bools, known: Bools) -> Floats:
     )
 
 
+def fold_thresholds(
+    scores: Floats, truth: Bools, known: Bools, folds: npt.NDArray[np.int64], groups: Sequence[str]
+) -> Floats:
+    """Thresholds for each sample, tuned on the other folds without any person of its own, [N, U].
+
+    Args:
+        scores: probabilities, [N, U].
+        truth: presence, [N, U].
+        known: what is annotated, [N, U].
+        folds: fold of each sample, [N].
+        groups: person of each sample, length N.
+    """
+    people = np.asarray(groups)
+    cuts = np.empty_like(scores)
+    for fold in np.unique(folds):
+        here = folds == fold
+        others = ~here & ~np.isin(people, people[here])
+        cuts[here] = tuned_thresholds(scores[others], truth[others], known[others])
+    return cuts
+
+
 def zero_shot_units(
     embedder: Embedder, benchmark: Benchmark, items: Sequence[Item], train: Sequence[Item], seed: int = 0
 ) -> Outcome:
-    """F1 and accuracy at threshold 0.5, at thresholds tuned on the train split where there is one, and of
-    always saying present.
+    """F1 and accuracy at threshold 0.5, at thresholds tuned on other people, and of always saying present.
 
-    A unit without annotation in a sample is left out of every count of that sample.
+    Thresholds come from the train split where there is one, else from the other folds; a set with neither has
+    no such row. Folds are pooled: a unit has one F1 over all people. A unit without annotation in a sample is
+    left out of every count of that sample.
     """
     units = list(benchmark.units)
     truth, known = truth_of(items, units)
@@ -112,13 +106,23 @@ def zero_shot_units(
     if train:
         cuts = tuned_thresholds(pair_scores(embedder, units, train), *truth_of(train, units))
         ways["zero-shot/tuned"] = (scores >= cuts, f"thresholds tuned on {len(train)} train samples")
+    elif len(folds := np.unique([item.fold for item in items])) > 1:
+        cuts = fold_thresholds(scores, truth, known, np.array([item.fold for item in items]), groups)
+        ways["zero-shot/tuned"] = (
+            scores >= cuts,
+            f"threshold from the other folds, {len(folds)} folds pooled",
+        )
     rows = [
         Row(method, unit_intervals(units, truth, found, known, groups, seed), note=note)
         for method, (found, note) in ways.items()
     ]
     always = unit_intervals(units, truth, np.ones_like(truth), known, groups, seed)
     rows.append(Row("always present", always, "baseline", "says yes to every unit"))
-    facts = {"prompts": "units", "prompts sha256": unit_prompts(units)[2], "present from": PRESENT}
+    facts = {
+        "prompts": "units",
+        "prompts sha256": units_hash(load_units(only=units)),
+        "present from": PRESENT,
+    }
     return Outcome(rows, _table(items, units, truth, known, scores), facts)
 
 

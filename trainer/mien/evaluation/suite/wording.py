@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mien.errors import DataError
-from mien.evaluation.encoding import embed_texts, unit
+from mien.evaluation.encoding import centres, template_means, unit
 from mien.evaluation.promptset import PromptSet, Words, covering, load_prompts
 from mien.systems.encoder import Encoder
 
@@ -77,19 +77,6 @@ def words_hash(prompts: PromptSet, classes: Sequence[str]) -> str:
     """SHA-256 of every string that reaches the text tower, family by family and class by class."""
     content = {family: texts(prompts, family, classes) for family in prompts.families}
     return hashlib.sha256(json.dumps([prompts.default, content], sort_keys=True).encode()).hexdigest()
-
-
-def centres(encoder: Encoder, prompts: Sequence[Sequence[str]]) -> Floats:
-    """The unit mean of the unit prompt vectors of each class, [C, D] (protocol `clean`)."""
-    return np.stack([unit(embed_texts(encoder, some).astype(np.float64).mean(0)) for some in prompts])
-
-
-def template_means(encoder: Encoder, prompts: Sequence[Sequence[str]]) -> Floats:
-    """The mean of the unit prompt vectors of each class, not scaled to length 1, [C, D] (protocol `expclip`).
-
-    The product with an image is the mean over templates of its logits, since a product is linear.
-    """
-    return np.stack([embed_texts(encoder, some).astype(np.float64).mean(0) for some in prompts])
 
 
 def part_centres(
