@@ -141,7 +141,10 @@ def test_wild_compares_both_starts_with_the_baselines(data: Path, tmp_path: Path
     assert methods == {
         "linear probe, from scratch", "linear probe, from synthetic", "zero-shot, from scratch",
         "zero-shot, from synthetic", "majority", "hog_logreg", "cnn",
+        "supervised from scratch, the same tower", *wild.ADAPTED,
     }  # fmt: skip
+    with pytest.raises(DataError, match=r"labels\.csv has the columns image, emotion, person"):
+        wild.reproduce(tmp_path, tmp_path / "none", None, splits=1, parallel=1, threads=1)
     with (tmp_path / "out" / "wild.csv").open() as file:
         majority = next(row for row in csv.DictReader(file) if row["method"] == "majority")
     assert float(majority["uar"]) == pytest.approx(0.2)
