@@ -44,7 +44,11 @@ def write_table(scores: Mapping[str, Sequence[Path]], out: Path, *, draws: int =
 
 
 def _summaries(rows: Sequence[Difference]) -> list[Difference]:
-    return [row for row in rows if row.name == "all" or row.name.startswith("task ")]
+    return [row for row in rows if _is_summary(row)]
+
+
+def _is_summary(row: Difference) -> bool:
+    return row.name == "all" or row.name.startswith("task ")
 
 
 def _means(first: str, pairs: Mapping[str, Sequence[Difference]]) -> str:
@@ -72,12 +76,10 @@ def _differences(first: str, pairs: Mapping[str, Sequence[Difference]]) -> str:
 
 def _each(first: str, pairs: Mapping[str, Sequence[Difference]]) -> str:
     """Means of every method on every benchmark."""
-    sets = [
-        [row for row in rows if row.name != "all" and not row.name.startswith("task ")]
-        for rows in pairs.values()
-    ]
+    sets = [{row.name: row for row in rows if not _is_summary(row)} for rows in pairs.values()]
     lines = [_line("benchmark", "items", first, *pairs), _rule(2 + len(pairs))]
-    for rows in zip(*sets):
+    for benchmark in sets[0]:
+        rows = [found[benchmark] for found in sets]
         values = [float(rows[0].first.mean()), *(float(row.second.mean()) for row in rows)]
         cells = [f"**{100 * v:.1f}**" if v == max(values) else f"{100 * v:.1f}" for v in values]
         lines.append(_line(rows[0].name, str(rows[0].samples), *cells))
@@ -98,7 +100,8 @@ def _spread(values: np.ndarray, best: bool) -> str:
 
 
 def _gain(row: Difference) -> str:
-    return f"{100 * row.value:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], p {row.p:.3f}"
+    p = "p < 0.001" if row.p < 0.001 else f"p {row.p:.3f}"
+    return f"{100 * row.value:+.1f} [{100 * row.low:+.1f}, {100 * row.high:+.1f}], {p}"
 
 
 def _csv(scores: Mapping[str, Sequence[Path]]) -> str:
