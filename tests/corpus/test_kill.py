@@ -15,7 +15,7 @@ from pathlib import Path
 from corpus.conftest import OPTIONS
 from corpus.corpus_double import Slow
 from mien.corpus.build import Corpus
-from mien.corpus.describe import few_locals
+from mien.corpus.caption_stage import LEAST
 from mien.data import index
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def test_killed_in_faces_and_in_captions_it_makes_the_same_shards(
     twice = [count for count in Counter(calls.read_text().split()).values() if count > 1]
     assert len(twice) <= 4
     assert index.load(out / "shards" / "train").samples == kept
-    whole = replace(corpus, captioner=Slow(), judge=few_locals, out=out)
+    whole = replace(corpus, captioner=Slow(), judge=LEAST, out=out)
     assert whole.caption()["kept"] == kept
     assert f"| caption | {kept} |".encode() in told
 

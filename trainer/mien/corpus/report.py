@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from mien.corpus.build import SPLIT, Corpus
-from mien.corpus.describe import captions_path, read_captions
 from mien.corpus.gates import read_crop
 from mien.corpus.options import write_whole
 from mien.corpus.scan import read_scan, scan_counts
@@ -55,9 +54,8 @@ def count(corpus: Corpus) -> Counts:
 
 def _count_captions(corpus: Corpus) -> Counter[str]:
     counts = Counter[str]()
-    assert corpus.captioner is not None
     for movie in corpus.movies:
-        known = read_captions(captions_path(corpus.place(movie).path("gates"), corpus.captioner))
+        known = corpus.outcomes(movie)
         for row in corpus.staying(movie):
             line = known.get(row["sha"])
             counts["to_do" if line is None else line["reason"] or "kept"] += 1
