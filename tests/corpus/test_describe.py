@@ -12,8 +12,8 @@ from threading import Lock
 import pytest
 
 from mien.corpus.build import Corpus
-from mien.corpus.captioning import open_captioner
 from mien.corpus.caption_stage import LEAST, Stage, read_captions
+from mien.corpus.captioning import open_captioner
 from mien.corpus.ledger import Row
 from mien.data.check import check
 from mien.data.reader import ShardSet

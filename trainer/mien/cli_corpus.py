@@ -157,6 +157,25 @@ def report(out: Out, captioner: Maker = "none", meter: Meter = None) -> None:
     print(table(write_report(_open(out, None, 1, captioner, meter))))
 
 
+@emocap.command(
+    "caption-report", epilog="Example: mien data emocap caption-report corpus --captioner http:http.yaml"
+)
+def caption_report(
+    out: Out,
+    captioner: Maker,
+    meter: Meter = None,
+    faces: Annotated[int, typer.Option(min=1, max=200, help="Faces on the sheet.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Which faces.")] = 0,
+) -> None:
+    """Captions in numbers: gates, lengths, openings, cost; and captions.jpg, faces with theirs."""
+    from mien.corpus.caption_summary import tables
+    from mien.corpus.report import write_caption_report
+
+    summary, sheet = write_caption_report(_open(out, None, 1, captioner, meter), faces, seed)
+    print(tables(summary))
+    print(f"\n{sheet}")
+
+
 @emocap.command("sample-movie", epilog="Example: mien data emocap sample-movie movies/a --seconds 600")
 def sample_movie(
     out: Annotated[Path, typer.Argument(help="Folder to write; absent or empty.", show_default=False)],
@@ -188,17 +207,21 @@ def sample_movie(
 
 @emocap.command(epilog="Example: mien data emocap score corpus --truth movies/a")
 def score(
-    out: Out, truth: Annotated[Path, typer.Option(help="Folder of `sample-movie`.", show_default=False)]
+    out: Out,
+    truth: Annotated[Path, typer.Option(help="Folder of `sample-movie`.", show_default=False)],
+    meter: Annotated[Path | None, typer.Option(help="Also score this meter.", show_default=False)] = None,
 ) -> None:
     """Compare a corpus of one synthetic movie with its truth."""
     from mien.corpus.score import score as measure
+    from mien.corpus.units import load_meter
     from mien.faces.movie import load_truth
 
     corpus = _open(out, None, 1, "none")
     if len(corpus.movies) != 1:
         raise DataError(f"{len(corpus.movies)} movies", where=out, fix="build a corpus of the one movie")
+    loaded = load_meter(meter) if meter else None
     print("| measure | value |\n|---|---:|")
-    for name, value in measure(corpus.place(corpus.movies[0]), load_truth(truth)).items():
+    for name, value in measure(corpus.place(corpus.movies[0]), load_truth(truth), loaded).items():
         print(f"| {name} | {value:.3f} |" if isinstance(value, float) else f"| {name} | {value} |")
 
 

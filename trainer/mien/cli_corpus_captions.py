@@ -80,9 +80,7 @@ def _show_meter(meter: UnitMeter) -> None:
     from mien.faces.actions import ACTION_UNITS
 
     print(f"fitted on {meter.facts['faces']} faces of {meter.facts['people']} people, sha {meter.sha}")
-    print(
-        "| AU | name | sides told | r of them | lower bound | absent below | present from | lead below |"
-    )
+    print("| AU | name | sides told | r of them | lower bound | absent below | present from | lead below |")
     print("|---:|---|---|---:|---:|---:|---:|---:|")
     for number, share in zip(meter.numbers, meter.shares.tolist(), strict=True):
         trust, (r, low) = meter.trust[number], meter.facts["sides"][str(number)]

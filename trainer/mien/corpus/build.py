@@ -156,6 +156,9 @@ class Corpus:
     def split(self) -> dict[str, str]:
         """Write `split.json`; returns the part of each movie that has samples."""
         faces = {movie.name: self.captioned(movie) for movie in self.movies}
+        if self.captioner is not None and not any(map(self.outcomes, self.movies)):
+            fix = "run `mien data emocap caption` with the same --captioner and --meter first"
+            raise DataError("no captions by this captioner and meter", where=self.out, fix=fix)
         parts = split_movies(faces, self.options)
         told = {"movies": parts, **describe_split(faces, parts, self.options)}
         write_whole(self.out / SPLIT, json.dumps(told, indent=1) + "\n")

@@ -99,8 +99,8 @@ class Stage:
     def outcomes(self, path: Path) -> dict[str, Row]:
         """What has become of each face that has been settled or failed, by hash of its crop.
 
-        Rows have `record` (null without a caption), `reason` (null: it passes) and `codes` of every gate that
-        it fails.
+        Rows have `record` (null without a caption), `reason` (null: it passes), `codes` of every gate that it
+        fails, and the measured `units` (empty without a meter).
 
         Raises:
             DataError: if captions or verdicts are damaged.
@@ -108,11 +108,12 @@ class Stage:
         judged, found = read_captions(self.verdicts(path)), {}
         for crop, answer in read_captions(self.answers(path)).items():
             if answer["record"] is None:
-                found[crop] = {"record": None, "reason": answer["reason"], "codes": []}
+                found[crop] = {"record": None, "reason": answer["reason"], "codes": [], "units": {}}
             elif fits(judged.get(crop), answer):
                 codes = judged[crop]["codes"]
                 reason = f"{FINAL}{codes[0]}" if codes else None
-                found[crop] = {"record": answer["record"], "reason": reason, "codes": codes}
+                told = {"codes": codes, "units": judged[crop]["units"]}
+                found[crop] = {"record": answer["record"], "reason": reason, **told}
         return found
 
 
