@@ -185,7 +185,7 @@ def _cost_line(cost: Cost) -> str:
 def as_json(summary: Summary) -> dict[str, Any]:
     """The numbers for a file; the texts that come again are left out."""
     told = {field.name: getattr(summary, field.name) for field in fields(summary)}
-    told |= {"outcomes": dict(summary.outcomes), "gates": dict(summary.gates), "locals_": dict(summary.locals_)}
+    told |= {name: dict(told[name]) for name in ("outcomes", "gates", "locals_")}
     told |= {"cost": asdict(summary.cost), "variety": None}
     if summary.variety is not None:
         told["variety"] = asdict(replace(summary.variety, repeats=()))
