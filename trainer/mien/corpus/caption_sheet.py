@@ -20,6 +20,8 @@ FACE, WIDTH, GAP, LETTERS = 176, 760, 14, 14
 COLUMNS = 2
 """Cards in a row."""
 
+_FIXED = "\u00a0"  # a space at which no line ends
+
 _PAPER, _CARD, _INK, _GREY = (236, 236, 233), (252, 252, 251), (34, 34, 38), (112, 112, 118)
 _KEPT, _REFUSED, _WAITING = (38, 128, 74), (186, 44, 44), (130, 130, 136)
 
@@ -73,6 +75,8 @@ def draw_sheet(faces: list[Face], crops: list[bytes]) -> npt.NDArray[np.uint8]:
             left = GAP + column * (WIDTH + GAP)
             page.paste(_CARD, (left, top, left + WIDTH, top + height))
             page.paste(card, (left, top))
+            # The mark goes down as far as the higher card beside it.
+            page.paste(card.getpixel((0, 0)), (left, top, left + 4, top + height))
         top += height + GAP
     return np.asarray(page)
 
@@ -86,11 +90,18 @@ def _card(face: Face, crop: bytes) -> Image.Image:
     picture = Image.open(io.BytesIO(crop)).convert("RGB").resize((FACE, FACE), Image.Resampling.LANCZOS)
     card.paste(picture, (GAP // 2, GAP // 2))
     pen = ImageDraw.Draw(card)
-    pen.rectangle((0, 0, 3, height), _colour(face.reason))
+    pen.rectangle((0, 0, 3, height), _colour(face.reason))  # read again by draw_sheet
     for place, told in enumerate(lines):
         stroke = 0.4 if told.bold else 0
         at = (left, GAP // 2 - 2 + place * line)
-        pen.text(at, told.text, told.colour, _font(), stroke_width=stroke, stroke_fill=told.colour)
+        pen.text(
+            at,
+            told.text.replace(_FIXED, " "),
+            told.colour,
+            _font(),
+            stroke_width=stroke,
+            stroke_fill=told.colour,
+        )
     return card
 
 
@@ -108,37 +119,45 @@ def _text(face: Face) -> Iterator[_Line]:
     if record is not None:
         yield from _sentences(record)
     if seen := (face.outcome or {}).get("units"):
-        told = [f"AU {number} {_intensity(sides)}" for number, sides in seen.items() if max(sides) >= 0.2]
+        told = [
+            f"AU {number} {_intensity(sides)}".replace(" ", _FIXED)
+            for number, sides in seen.items()
+            if max(sides) >= 0.2
+        ]
         yield _Line(f"the meter sees {', '.join(told) or 'nothing of note'}", _GREY)
 
 
 def _intensity(sides: list[float]) -> str:
     left, right = sides
-    return f"{left:.2f}" if left == right else f"{left:.2f} left {right:.2f} right"
+    return f"{left:.2f}" if left == right else f"left {left:.2f} right {right:.2f}"
 
 
 def _sentences(record: Row) -> Iterator[_Line]:
     yield _Line(str(record.get("global", "")))
     for local in record.get("locals") or []:
-        units = ", ".join(f"AU {number}" for number in local["au"])
-        yield _Line(f"· {local['text']}" + (f"  [{units}]" if units else ""))
+        units = ", ".join(f"AU{_FIXED}{number}" for number in local["au"])
+        yield _Line(f"· {local['text']}" + (f" [{units}]" if units else ""))
     yield _Line(str(record.get("summary", "")))
 
 
 def _wrapped(told: _Line, room: int) -> Iterator[_Line]:
     """Lines that fit `room` pixels; a word longer than that is cut."""
     line = ""
-    for word in told.text.split():
-        while _font().getlength(word) > room:
+    for word in told.text.split(" "):
+        while _length(word) > room:
             word = word[:-1]
         longer = f"{line} {word}".strip()
-        if _font().getlength(longer) <= room:
+        if _length(longer) <= room:
             line = longer
         else:
             yield _Line(line, told.colour, told.bold)
-            line = f"   {word}" if told.text.startswith("·") else word
+            line = word
     if line:
         yield _Line(line, told.colour, told.bold)
+
+
+def _length(text: str) -> float:
+    return _font().getlength(text.replace(_FIXED, " "))
 
 
 @cache

@@ -129,11 +129,12 @@ def fit_meter(train: Measured, source: str = "", risk: float = RISK) -> UnitMete
 
 
 def _doubled(
-    train: Measured, truth: Matrix, rows: npt.ArrayLike | slice = slice(None)
+    train: Measured, truth: Matrix, rows: npt.NDArray[np.int64] | None = None
 ) -> tuple[Matrix, Matrix]:
     """Features and targets [., 2 x units] of faces and of their mirror images, whose sides are exchanged."""
-    features = np.concatenate([train.features[rows], train.mirrored[rows]])
-    targets = np.concatenate([truth[rows], truth[rows][:, :, ::-1]])
+    chosen = np.arange(len(truth)) if rows is None else rows
+    features = np.concatenate([train.features[chosen], train.mirrored[chosen]])
+    targets = np.concatenate([truth[chosen], truth[chosen][:, :, ::-1]])
     return features, targets.reshape(len(targets), -1)
 
 

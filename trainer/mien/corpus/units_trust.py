@@ -30,6 +30,9 @@ SAMPLES, LEAST = 400, 40
 """Bootstrap samples; faces from which a quantile is taken."""
 
 
+Sums = npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Sides:
     """How well the difference of a unit's sides is read, of people not fitted on.
@@ -57,21 +60,20 @@ def read_sides(read: Matrix, true: Matrix, people: npt.ArrayLike, lateral: bool 
     if not lateral or np.ptp(read) == 0 or np.ptp(true) == 0:
         return Sides(0.0, 0.0, 0.0)
     _, owner = np.unique(np.asarray(people), return_inverse=True)
-    sums = np.stack([np.bincount(owner, part) for part in _moments(read, true)])
+    sums = np.stack([np.bincount(owner, part) for part in _moments(read.astype(float), true.astype(float))])
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(sums.shape[1], np.full(sums.shape[1], 1 / sums.shape[1]), SAMPLES)
-    r, slope = _line(sums.sum(1))
+    r, slope = _line(sums.sum(1, dtype=np.float64))
     low = float(np.quantile(_line(sums @ drawn.T)[0], 1 - SURE))
     good = low > 0 and r >= LEAST_R
     return Sides(float(r), low, float(np.clip(slope, 0, 1)) if good else 0.0)
 
 
-def _moments(x: Matrix, y: Matrix) -> tuple[npt.NDArray[np.float64], ...]:
-    x, y = x.astype(np.float64), y.astype(np.float64)
+def _moments(x: Sums, y: Sums) -> tuple[Sums, ...]:
     return np.ones_like(x), x, y, x * x, y * y, x * y
 
 
-def _line(sums: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _line(sums: Sums) -> tuple[Sums, Sums]:
     """Correlation, and slope of y on x, from the sums of 1, x, y, xx, yy, xy along the first axis."""
     n, x, y, xx, yy, xy = sums
     shared, wide, high = xy - x * y / n, xx - x * x / n, yy - y * y / n

@@ -18,20 +18,20 @@ from mien.corpus.measure import averaged, yaw_of
 SIDE, CELL, ORIENTATIONS = 64, 16, 8
 """Pixels of the view and of a HOG cell; directions of a cell."""
 
-WIDE = 3.2
+WIDE = 2.8
 """Side of the view, in distances from the eyes to the mouth."""
 
 FILE = "yaw.json"
 """The fit, packaged."""
 
-_NEAR, _FAR = 15.0, 30.0
+_NEAR, _FAR = 35.0, 45.0
 _LIMIT = 90.0
 
 
 def face_yaw(picture: np.ndarray, points: np.ndarray) -> float:
     """Yaw in degrees, [-90, 90]; > 0 turns the face to the person's own left.
 
-    By the points where they tell less than 15 degrees, by points and gradients together beyond 30.
+    By the points alone where they tell less than 35 degrees, by gradients and points together beyond 45.
 
     Args:
         picture: uint8 [h, w, 3] that holds the face.

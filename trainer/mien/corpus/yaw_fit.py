@@ -1,6 +1,6 @@
 """Fits `mien.corpus.yaw` on rendered heads whose pose is known, and tells its error on people never seen.
 
-python -m mien.corpus.yaw_fit            # 120 people x 14 heads; writes yaw.json beside this file
+python -m mien.corpus.yaw_fit            # 100 people x 14 heads; writes yaw.json beside this file
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from mien.corpus.measure import yaw_of
 from mien.corpus.options import write_whole
 from mien.corpus.track import overlap
 from mien.corpus.yaw import FILE, face_yaw, features, mirrored
+from mien.faces.backdrop import backdrop
 from mien.faces.camera import Camera
 from mien.faces.emotions import BASIC, sample_expression
 from mien.faces.light import sample_light
 from mien.faces.person import sample_person
 from mien.faces.render import render
 from mien.faces.rig import Rig, open_rig
-from mien.faces.scene import Scene
+from mien.faces.scene import Background, Scene, Sensor
+from mien.faces.sensor import expose
 
 WIDEST = 88.0
 """Largest yaw rendered, degrees."""
@@ -65,17 +67,27 @@ def heads(people: range, each: int, seed: int = 0) -> Iterator[Head]:
             light = sample_light(rng, float(rng.uniform(0, 0.35)))
             pose = (yaw, float(pitch), float(roll))
             scene = Scene(person, actions, pose, light=light, camera=Camera(scale=1.9))
-            head = _found(scene, rig, int(rng.integers(150, 340)), rng.uniform(0, 255, 3), detector)
+            head = _found(scene, rig, int(rng.integers(150, 340)), _surroundings(rng), detector)
             if head is not None:
                 yield head
 
 
-def _found(scene: Scene, rig: Rig, size: int, colour: np.ndarray, detector: Detector) -> Head | None:
+def _surroundings(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """A background as movies of the face world have it: its edges must not be taken for the head's."""
+    colours = tuple(tuple(float(c) for c in rng.uniform(0.03, 0.6, 3)) for _ in range(2))
+    kind = str(rng.choice(["gradient", "blur", "room"]))
+    behind = Background(kind, colours, int(rng.integers(2**31)))  # type: ignore[arg-type]
+    return expose(backdrop(behind, 160), Sensor())
+
+
+def _found(scene: Scene, rig: Rig, size: int, behind: np.ndarray, detector: Detector) -> Head | None:
     import cv2
 
     drawn = render(scene, rig, size)
-    plain = np.where((drawn.depth > 0)[..., None], drawn.image, colour).astype(np.uint8)
-    picture = cv2.copyMakeBorder(plain, *(_BORDER,) * 4, cv2.BORDER_REPLICATE)
+    around = cv2.resize(behind, (size + 2 * _BORDER,) * 2, interpolation=cv2.INTER_CUBIC)
+    picture = around.astype(np.uint8)
+    inner = picture[_BORDER:-_BORDER, _BORDER:-_BORDER]
+    inner[drawn.depth > 0] = drawn.image[drawn.depth > 0]
     found = detector(picture, 40)
     low, high = drawn.landmarks.min(0) + _BORDER, drawn.landmarks.max(0) + _BORDER
     if not len(found.boxes) or found.scores[0] < _SCORE:
@@ -113,7 +125,7 @@ def table(found: list[Head], gate: float = 60.0) -> str:
     return "\n".join(lines)
 
 
-def main(people: int = 120, each: int = 14, held: int = 40) -> None:
+def main(people: int = 100, each: int = 14, held: int = 30) -> None:
     """Fit on all but the last `held` people, print the table of those, write the weights."""
     rows = list(track(heads(range(people - held), each), "heads to fit", total=None, transient=True))
     weights = [float(f"{weight:.4g}") for weight in fit(rows)]
