@@ -64,19 +64,19 @@ def draw_sheet(faces: list[Face], crops: list[bytes]) -> npt.NDArray[np.uint8]:
         faces: at least one.
         crops: JPEG of each.
     """
-    cards = [_card(face, crop) for face, crop in zip(faces, crops, strict=True)]
+    cards = [(_card(face, crop), _colour(face.reason)) for face, crop in zip(faces, crops, strict=True)]
     rows = [cards[first : first + COLUMNS] for first in range(0, len(cards), COLUMNS)]
-    heights = [max(card.height for card in row) for row in rows]
+    heights = [max(card.height for card, _ in row) for row in rows]
     size = (COLUMNS * (WIDTH + GAP) + GAP, sum(heights) + GAP * (len(rows) + 1))
     page = Image.new("RGB", size, _PAPER)
     top = GAP
     for row, height in zip(rows, heights, strict=True):
-        for column, card in enumerate(row):
+        for column, (card, mark) in enumerate(row):
             left = GAP + column * (WIDTH + GAP)
             page.paste(_CARD, (left, top, left + WIDTH, top + height))
             page.paste(card, (left, top))
             # The mark goes down as far as the higher card beside it.
-            page.paste(card.getpixel((0, 0)), (left, top, left + 4, top + height))
+            page.paste(mark, (left, top, left + 4, top + height))
         top += height + GAP
     return np.asarray(page)
 
@@ -90,7 +90,6 @@ def _card(face: Face, crop: bytes) -> Image.Image:
     picture = Image.open(io.BytesIO(crop)).convert("RGB").resize((FACE, FACE), Image.Resampling.LANCZOS)
     card.paste(picture, (GAP // 2, GAP // 2))
     pen = ImageDraw.Draw(card)
-    pen.rectangle((0, 0, 3, height), _colour(face.reason))  # read again by draw_sheet
     for place, told in enumerate(lines):
         stroke = 0.4 if told.bold else 0
         at = (left, GAP // 2 - 2 + place * line)

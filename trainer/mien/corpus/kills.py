@@ -49,7 +49,9 @@ class NotingCaptioner:
     def record(self) -> Row:
         """The caption keys of a record."""
         seen = (("The lips part.", "mouth"), ("The brows rise.", "brows"), ("The lids rise.", "eyes"))
-        parts = [{"text": text, "region": region, "au": [], "intensity": None} for text, region in seen]
+        parts: list[Row] = [
+            {"text": text, "region": region, "au": [], "intensity": None} for text, region in seen
+        ]
         return {"global": "The face is calm.", "locals": parts, "summary": "Little of it stirs."}
 
 

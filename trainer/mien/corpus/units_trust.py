@@ -60,10 +60,11 @@ def read_sides(read: Matrix, true: Matrix, people: npt.ArrayLike, lateral: bool 
     if not lateral or np.ptp(read) == 0 or np.ptp(true) == 0:
         return Sides(0.0, 0.0, 0.0)
     _, owner = np.unique(np.asarray(people), return_inverse=True)
-    sums = np.stack([np.bincount(owner, part) for part in _moments(read.astype(float), true.astype(float))])
+    parts = _moments(read.astype(np.float64), true.astype(np.float64))
+    sums: Sums = np.stack([np.bincount(owner, part).astype(np.float64) for part in parts])
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(sums.shape[1], np.full(sums.shape[1], 1 / sums.shape[1]), SAMPLES)
-    r, slope = _line(sums.sum(1, dtype=np.float64))
+    r, slope = _line(sums.sum(1))
     low = float(np.quantile(_line(sums @ drawn.T)[0], 1 - SURE))
     good = low > 0 and r >= LEAST_R
     return Sides(float(r), low, float(np.clip(slope, 0, 1)) if good else 0.0)
