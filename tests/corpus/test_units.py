@@ -28,6 +28,7 @@ from mien.corpus.units import (
     save_meter,
     told,
 )  # fmt: skip
+from mien.corpus.units_captions import score_captions
 from mien.corpus.units_fit import Measured, fit_meter, score_meter
 from mien.corpus.units_trust import find_trust, read_sides
 from mien.data.reader import ShardSet
@@ -294,3 +295,20 @@ def test_true_sentences_are_refuted_as_seldom_as_chosen(risk):
     assert (lead[true[:, 1] - true[:, 0] >= 0.1] < trust.lead).mean() > 0.7
     assert find_trust(read, true, 0.0).lead == NEVER.lead
     assert find_trust(read[:30], true[:30], 1.0) == NEVER
+
+
+def test_a_meter_refuses_captions_of_other_faces(fitted):
+    meter, _ = fitted
+    held = _faces(140, 700, 3)
+    captioner = OfflineCaptioner()
+    records = [
+        captioner(str(row).encode(), {n: tuple(face[i]) for i, n in enumerate(NUMBERS)}).record()
+        for row, face in enumerate(held.truth.tolist())
+    ]
+    told = score_captions(meter, held.features, [*records[:-1], {"locals": []}])
+    assert told is not None
+    assert told.captions == 139
+    assert told.true_refused < 0.2 < 0.5 < told.other_refused
+    assert told.sided > 20
+    assert told.sided_refused < 0.3 * told.sided < told.exchanged_refused
+    assert score_captions(meter, held.features[:2], [{}, {"locals": None}]) is None

@@ -30,6 +30,7 @@ def fit(
 ) -> None:
     """Fit a meter on faces whose units are known; with --test print how well it does on other people."""
     from mien.corpus.units import save_meter
+    from mien.corpus.units_captions import score_captions
     from mien.corpus.units_fit import fit_meter, measure_set, score_meter
     from mien.errors import DataError
 
@@ -48,6 +49,11 @@ def fit(
             sides = "even" if isnan(row.sides) else f"{row.sides:.3f}"
             tail = f"{row.mae_mean:.3f} | {sides} | {_share(row.refuted)} | {_share(row.wronged)} |"
             print(f"{head} | {row.mae:.3f} | {tail}")
+        if told := score_captions(meter, held.features, held.records):
+            print(f"true captions refused: {told.true_refused:.3f} of {told.captions}")
+            print(f"captions of another face refused: {told.other_refused:.3f}")
+            sides = f"true {told.sided_refused}, left and right exchanged {told.exchanged_refused}"
+            print(f"captions that name a side refused for it, of {told.sided}: {sides}")
     print(out)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +28,16 @@ _GRID = np.linspace(0.04, 0.6, 57, dtype=np.float32)
 
 @dataclass(frozen=True)
 class Measured:
-    """Features [N, F] of a set's faces and of their mirror images, true intensities [N, units, 2], people."""
+    """Features [N, F] of a set's faces and of their mirror images, true intensities [N, units, 2], people.
+
+    `records` are those of the samples, where captions are to be judged.
+    """
 
     features: Matrix
     mirrored: Matrix
     truth: Matrix
     people: list[str]
+    records: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,7 @@ def measure_set(folder: Path, progress: bool = False) -> Measured:
     rows: Iterable[int] = range(len(shards))
     if progress:
         rows = track(rows, description="features", total=len(shards))
-    features, mirrored, truth, people = [], [], [], []
+    features, mirrored, truth, people, records = [], [], [], [], []
     for row in rows:
         sample = shards.read(row)
         units = sample.record.get("au", {})
@@ -87,9 +92,11 @@ def measure_set(folder: Path, progress: bool = False) -> Measured:
         features.append(hog_of(face))
         mirrored.append(hog_of(np.ascontiguousarray(face[:, ::-1])))
         people.append(sample.record["group"])
+        records.append(sample.record)
     if not np.any(truth):
         raise DataError("no sample carries `au` intensities", where=folder, fix="give a set of emocap/1")
-    return Measured(np.stack(features), np.stack(mirrored), np.array(truth, dtype=np.float32), people)
+    known = np.array(truth, dtype=np.float32)
+    return Measured(np.stack(features), np.stack(mirrored), known, people, records)
 
 
 def fit_meter(train: Measured, source: str = "", risk: float = RISK) -> UnitMeter:
