@@ -1,6 +1,6 @@
 """Fits `mien.corpus.yaw` on rendered heads whose pose is known, and tells its error on people never seen.
 
-python -m mien.corpus.yaw_fit            # 100 people x 14 heads; writes yaw.json beside this file
+python -m mien.corpus.yaw_fit            # 90 people x 14 heads; writes yaw.json beside this file
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def table(found: list[Head], gate: float = 60.0) -> str:
     return "\n".join(lines)
 
 
-def main(people: int = 100, each: int = 14, held: int = 30) -> None:
+def main(people: int = 90, each: int = 14, held: int = 20) -> None:
     """Fit on all but the last `held` people, print the table of those, write the weights."""
     rows = list(track(heads(range(people - held), each), "heads to fit", total=None, transient=True))
     weights = [float(f"{weight:.4g}") for weight in fit(rows)]
