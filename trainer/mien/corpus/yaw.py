@@ -31,16 +31,17 @@ _LIMIT = 90.0
 def face_yaw(picture: np.ndarray, points: np.ndarray) -> float:
     """Yaw in degrees, [-90, 90]; > 0 turns the face to the person's own left.
 
-    By the points alone where points and picture tell less than 35 degrees, by the picture where either tells
-    more than 45.
+    By the points alone where points and picture tell less than 35 degrees; where either tells more than 45, by
+    the larger one, since each is blind to some profiles.
 
     Args:
         picture: uint8 [h, w, 3] that holds the face.
         points: five landmarks [5, 2] in its pixels, as of `mien.corpus.detect`.
     """
     seen, looked = yaw_of(points), float(features(picture, points) @ _weights())
-    share = float(np.clip((max(abs(seen), abs(looked)) - _NEAR) / (_FAR - _NEAR), 0, 1))
-    return float(np.clip(seen + share * (looked - seen), -_LIMIT, _LIMIT))
+    larger = max(seen, looked, key=abs)
+    share = float(np.clip((abs(larger) - _NEAR) / (_FAR - _NEAR), 0, 1))
+    return float(np.clip(seen + share * (larger - seen), -_LIMIT, _LIMIT))
 
 
 def features(picture: np.ndarray, points: np.ndarray) -> npt.NDArray[np.float64]:
