@@ -85,7 +85,7 @@ def try_seed(movie: Path, folder: Path, whole: Path, seconds: float, seed: int, 
     for _ in range(kills):
         build = start(movie, out, calls)
         try:
-            build.wait(rng.uniform(0.2, 1.0) * seconds)
+            build.wait(rng.uniform(0.1, 0.5) * seconds)
         except subprocess.TimeoutExpired:
             build.send_signal(signal.SIGKILL)
             build.wait()
