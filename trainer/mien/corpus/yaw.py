@@ -31,7 +31,7 @@ _LIMIT = 90.0
 def face_yaw(picture: np.ndarray, points: np.ndarray) -> float:
     """Yaw in degrees, [-90, 90]; > 0 turns the face to the person's own left.
 
-    By the points alone where points and picture tell less than 35 degrees; where either tells more than 45, by
+    By the points alone where points and picture tell less than 35 degrees; where either tells more than 45 by
     the larger one, since each is blind to some profiles.
 
     Args:
