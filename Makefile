@@ -15,7 +15,7 @@ JOBS ?= 2
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-remote bench-plan reproduce-ablation reproduce-twins reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan reproduce-ablation reproduce-twins reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -70,6 +70,9 @@ bench-startup: data  ## From `mien train` to the first step, and from --resume t
 
 bench-faults: setup  ## Kill, tear and flood training sessions, each fault 20 times: how every try ended
 	$(BIN)/python -m mien.faults --times 20
+
+bench-kills: setup  ## Kill corpus builds at random times, three seeds: the same shards, and no call paid twice but those under way
+	$(BIN)/python -m mien.corpus.kills
 
 bench-plan: setup  ## Plans against measured FLOPs and memory, and the plan of ViT-L/14
 	$(BIN)/python -m mien.plan.bench

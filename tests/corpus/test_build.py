@@ -17,7 +17,7 @@ from mien.corpus.stages import STAGES
 from mien.data.check import check
 from mien.data.reader import ShardSet
 from mien.errors import DataError
-from mien.faces.movie import load_truth
+from mien.faces.movie import KEYS, load_truth
 
 
 def test_found_what_is_true(corpus: Corpus, movie: Path) -> None:
@@ -33,6 +33,14 @@ def test_found_what_is_true(corpus: Corpus, movie: Path) -> None:
     assert told["copies"] > 0
     assert told["copy_precision"] == 1
     assert told["copy_recall"] > 0.8
+
+
+def test_the_truth_tells_what_each_face_does_at_each_moment(corpus: Corpus, movie: Path) -> None:
+    truth = load_truth(movie)
+    tracks = [track for shot in truth["shots"] for track in shot["tracks"]]
+    assert all(len(track["units"]) == KEYS for track in tracks)
+    strengths = [[sum(map(max, moment.values())) for moment in track["units"]] for track in tracks]
+    assert np.mean([third > first for first, _, third, _ in strengths]) > 0.7, "courses rise to the third"
 
 
 def test_shards_are_sound_and_tell_where_each_face_is_from(corpus: Corpus) -> None:

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
 import time
@@ -13,13 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from corpus.caption_server import GOOD, chat, cut, drip, huge, reset, send, serving, silent, status
+from mien import cli_corpus_captions
 from mien.corpus.caption import REASONS, CaptionError
 from mien.corpus.caption_gates import judge
+from mien.corpus.caption_prompt import load_prompt
 from mien.corpus.captioner_http import HttpCaptioner
-from mien.corpus.captioner_options import load_options, make_options
+from mien.corpus.captioner_options import HttpOptions, load_options, make_options
 from mien.corpus.captioner_wire import retry_after
 from mien.errors import DataError
 
@@ -386,3 +390,53 @@ def test_options_from_a_file_and_the_command_line(tmp_path, monkeypatch):
     file.write_text("- 1\n", encoding="utf-8")
     with pytest.raises(DataError, match="no options"):
         load_options(file)
+
+
+def test_hints_are_told_only_if_wanted_and_are_part_of_what_is_kept(tmp_path):
+    units = {12: (0.7, 0.4), 4: (0.3, 0.3), 1: (0.1, 0.1), 99: (1.0, 1.0)}
+    told = "AU 4 brow lowerer 0.30; AU 12 lip corner puller 0.70 (left 0.70, right 0.40)"
+    with serving(chat(GOOD)) as (server, url):
+        plain, hinted = _captioner(url, cache=tmp_path), _captioner(url, cache=tmp_path, hints=True)
+        assert (plain.uses_units, hinted.uses_units) == (False, True)
+        assert plain.prompt_sha != hinted.prompt_sha
+        for captioner, other in ((plain, None), (plain, units), (plain, {}), (hinted, units), (hinted, {})):
+            captioner(_picture(), other)
+        assert hinted(_picture(), units).usage.cached
+        texts = [asked["messages"][1]["content"][0]["text"] for asked in server.asked]
+    assert [told in text for text in texts] == [False, True, False]
+    assert "from 0 to 1: none." in texts[2]
+    assert texts[1].startswith(texts[0])
+
+
+def test_hints_need_their_text_in_a_prompt_file(tmp_path):
+    file = tmp_path / "prompt.yaml"
+    file.write_text("system: a\ntask: b\nrepair: 'c {problem}'\n", encoding="utf-8")
+    assert load_prompt(file).hints == ""
+    with pytest.raises(DataError, match="prompt without hints"):
+        load_prompt(file, hints=True)
+    file.write_text(file.read_text() + "hints: 'seen {units}'\n", encoding="utf-8")
+    assert load_prompt(file, hints=True).hints == "seen {units}"
+    assert load_prompt(file).sha != load_prompt(file, hints=True).sha
+
+
+def test_a_failure_tells_what_it_took():
+    with serving(chat("{")) as (_, url), pytest.raises(CaptionError) as caught:
+        _captioner(url, usd_per_million_in=1.0)(_picture())
+    usage = caught.value.usage
+    assert (usage.requests, usage.tokens_in, usage.tokens_out) == (3, 3000, 600)
+    assert usage.usd == pytest.approx(0.003)
+
+
+def test_the_example_loads_and_tells_every_option_with_its_default(tmp_path, capsys):
+    cli_corpus_captions.captioner_example()
+    text = capsys.readouterr().out
+    file = tmp_path / "http.yaml"
+    file.write_text(text, encoding="utf-8")
+    assert load_options(file).budget_usd == 5.0
+    # With every `# name:` line taken in, it is whole and holds the defaults.
+    lines = [line.removeprefix("# ") for line in text.splitlines() if re.match(r"(# )?[a-z_]+:( |$)", line)]
+    told = yaml.safe_load("\n".join(lines))
+    assert set(told) == set(HttpOptions.model_fields)
+    shown = {line.partition(":")[0] for line in text.splitlines() if re.match("[a-z_]+:", line)}
+    for name in set(told) - shown:
+        assert told[name] == HttpOptions.model_fields[name].default, name

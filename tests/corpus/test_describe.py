@@ -12,8 +12,8 @@ from threading import Lock
 import pytest
 
 from mien.corpus.build import Corpus
+from mien.corpus.caption_stage import LEAST, Stage, read_captions
 from mien.corpus.captioning import open_captioner
-from mien.corpus.describe import captions_path, few_locals, read_captions
 from mien.corpus.ledger import Row
 from mien.data.check import check
 from mien.data.reader import ShardSet
@@ -82,7 +82,7 @@ def captioned(corpus: Corpus, tmp_path: Path) -> Corpus:
 
 def test_passing_failures_are_tried_again_and_final_ones_not(captioned: Corpus) -> None:
     double = Double(["timeout", "few", "refused", "schema"])
-    corpus = replace(captioned, captioner=double, judge=few_locals, jobs=2)
+    corpus = replace(captioned, captioner=double, judge=LEAST, jobs=2)
     total = len(corpus.staying(corpus.movies[0]))
     first = corpus.caption()
     assert first == {"timeout": 1, "refused": 1, "gate:few_locals": 1, "gate:schema": 1, "kept": total - 4}
@@ -94,7 +94,7 @@ def test_passing_failures_are_tried_again_and_final_ones_not(captioned: Corpus) 
 
 
 def test_captioned_shards_fit_the_schema(captioned: Corpus) -> None:
-    corpus = replace(captioned, captioner=Double(["few"]), judge=few_locals, jobs=1)
+    corpus = replace(captioned, captioner=Double(["few"]), judge=LEAST, jobs=1)
     total = len(corpus.staying(corpus.movies[0]))
     corpus.caption()
     corpus.split()
@@ -131,7 +131,7 @@ def test_what_concerns_every_picture_stops_the_stage_and_keeps_what_was_paid_for
     corpus = replace(captioned, captioner=double, jobs=2)
     with pytest.raises(CaptionError, match=reason):
         corpus.caption()
-    path = captions_path(corpus.place(corpus.movies[0]).path("gates"), double)
+    path = Stage(double).answers(corpus.place(corpus.movies[0]).path("gates"))
     asked = sum(double.calls.values())
     assert len(read_captions(path)) == asked - 1
     assert asked <= 3 + 4, "nothing is begun after it"
@@ -143,7 +143,7 @@ def test_a_torn_line_is_made_again(captioned: Corpus) -> None:
     double = Double()
     corpus = replace(captioned, captioner=double)
     whole = corpus.caption()
-    path = captions_path(corpus.place(corpus.movies[0]).path("gates"), double)
+    path = Stage(double).answers(corpus.place(corpus.movies[0]).path("gates"))
     data = path.read_bytes()
     path.write_bytes(data[:-20])
     assert len(read_captions(path)) == whole["kept"] - 1

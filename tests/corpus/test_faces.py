@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from mien.corpus.dedup import perceptual_hash
 from mien.corpus.detect import open_detector
 from mien.corpus.gates import choose, crop, gate, square
-from mien.corpus.measure import VIEW, aligned, share_inside, sharpness, vectors, yaw_of
+from mien.corpus.measure import VIEW, aligned, averaged, share_inside, sharpness, vectors, yaw_of
 from mien.corpus.options import Options
 from mien.corpus.parts import describe_split, split_movies
 from mien.corpus.track import Tracker, nearness, overlap
+from mien.corpus.yaw import face_yaw, mirrored
 from mien.errors import DataError
 from mien.faces.camera import Camera
 from mien.faces.person import sample_person
@@ -44,6 +46,32 @@ def test_mtcnn_finds_rendered_heads_and_their_yaw(heads: dict[int, Rendering]) -
         eyes = head.landmarks[36:42].mean(0), head.landmarks[42:48].mean(0)
         assert np.abs(found.points[0, :2] - eyes).max() < 8
         assert yaw_of(found.points[0]) == pytest.approx(yaw, abs=12)
+
+
+@pytest.mark.parametrize("person", [3, 5])
+def test_a_profile_is_seen_as_one_and_mirrors(person: int) -> None:
+    detector = open_detector("mtcnn")
+    for yaw in (-20, 30, -80):
+        head = _head(yaw, person).image
+        points = detector(head, 40).points[0]
+        told = face_yaw(head, points)
+        assert told == pytest.approx(yaw, abs=8 if abs(yaw) < 60 else 18)
+        assert (abs(told) > 60) == (abs(yaw) > 60)
+        assert face_yaw(*mirrored(head, points)) == pytest.approx(-told, abs=6)
+
+
+def test_a_map_that_shrinks_averages() -> None:
+    fine = np.zeros((200, 300, 3), np.uint8)
+    fine[:, ::2] = 255
+    shrink = np.array([[0.25, 0.0, -10.0], [0.0, 0.25, -5.0]])
+    found = averaged(fine, shrink, 24)
+    assert np.abs(found.astype(int) - 127).max() <= 20
+    # One that does not is OpenCV's own, wherever the view lies.
+    ramp = np.broadcast_to(np.arange(300, dtype=np.uint8)[None, :, None], (200, 300, 3)).copy()
+    for shift in (-40.0, -400.0, 10.0):
+        move = np.array([[1.5, 0.1, shift], [-0.1, 1.5, -20.0]])
+        whole = cv2.warpAffine(ramp, move, (48, 48), borderMode=cv2.BORDER_REPLICATE)
+        assert np.abs(averaged(ramp, move, 48).astype(int) - whole).max() <= 3
 
 
 def test_mtcnn_finds_two_faces_and_none_in_noise(heads: dict[int, Rendering]) -> None:

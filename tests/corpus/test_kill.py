@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from corpus.conftest import OPTIONS
 from corpus.corpus_double import Slow
+from mien.corpus import kills
 from mien.corpus.build import Corpus
-from mien.corpus.describe import few_locals
+from mien.corpus.caption_gates import judge
+from mien.corpus.caption_stage import LEAST
+from mien.corpus.captioning import open_captioner
 from mien.data import index
 
 HERE = Path(__file__).parent
@@ -69,10 +75,29 @@ def test_killed_in_faces_and_in_captions_it_makes_the_same_shards(
     twice = [count for count in Counter(calls.read_text().split()).values() if count > 1]
     assert len(twice) <= 4
     assert index.load(out / "shards" / "train").samples == kept
-    whole = replace(corpus, captioner=Slow(), judge=few_locals, out=out)
+    whole = replace(corpus, captioner=Slow(), judge=LEAST, out=out)
     assert whole.caption()["kept"] == kept
     assert f"| caption | {kept} |".encode() in told
 
 
 def _parts(out: Path) -> list[bytes]:
     return [path.read_bytes() for path in out.glob("work/*/faces.jsonl.part")]
+
+
+def test_the_captioner_of_random_kills_passes_the_gates_and_notes_its_calls(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(kills.CALLS, str(tmp_path / "calls"))
+    captioner = open_captioner("mien.corpus.kills:make_captioner")
+    assert captioner is not None
+    assert judge(captioner(b"a picture", None).record()) == []
+    assert len((tmp_path / "calls").read_text().split()) == 1
+
+
+def test_random_kills_compare_what_must_be_the_same(corpus: Corpus, tmp_path: Path) -> None:
+    found = kills.contents(corpus.out)
+    assert {Path(name).name for name in found} >= {"faces.jsonl", "gates.jsonl", "index.json"}
+    other = Path(shutil.copytree(corpus.out, tmp_path / "c"))
+    assert kills.contents(other) == found
+    next(other.glob("work/*/dedup.jsonl")).write_text("{}\n")
+    assert kills.contents(other) != found

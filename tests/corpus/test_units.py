@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from corpus.caption_server import GOOD, chat, serving
@@ -14,8 +16,21 @@ from mien.corpus.caption import CaptionError
 from mien.corpus.caption_gates import judge
 from mien.corpus.captioner import make_captioner
 from mien.corpus.captioner_offline import OfflineCaptioner, expression_of
-from mien.corpus.units import FACTS, WEIGHTS, UnitMeter, load_meter, save_meter, told
+from mien.corpus.units import (
+    FACTS,
+    NEVER,
+    WEIGHTS,
+    UnitMeter,
+    even,
+    features_of,
+    find_points,
+    load_meter,
+    save_meter,
+    told,
+)  # fmt: skip
+from mien.corpus.units_captions import score_captions
 from mien.corpus.units_fit import Measured, fit_meter, score_meter
+from mien.corpus.units_trust import find_trust, read_sides
 from mien.data.reader import ShardSet
 from mien.errors import DataError
 from mien.faces.actions import ACTION_UNITS
@@ -36,9 +51,11 @@ def _faces(count: int, first: int, seed: int) -> Measured:
         actions = sample_expression(BASIC[row % 7], rng, asymmetry=float(rng.normal(0, 0.2))).actions
         for i, number in enumerate(NUMBERS):
             truth[row, i] = actions.left.get(number, 0.0), actions.right.get(number, 0.0)
-    features = truth.reshape(count, -1) @ mixing + rng.normal(0, 0.5, (count, FEATURES))
+    noise = rng.normal(0, 0.5, (2, count, FEATURES))
+    features = truth.reshape(count, -1) @ mixing + noise[0]
+    mirrored = truth[:, :, ::-1].reshape(count, -1) @ mixing + noise[1]
     people = [f"p{first + row // 10}" for row in range(count)]
-    return Measured(features.astype(np.float32), truth, people)
+    return Measured(features.astype(np.float32), mirrored.astype(np.float32), truth, people)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +79,10 @@ def test_a_fit_reads_unseen_faces_better_than_the_mean(fitted):
     scores = score_meter(meter, _faces(200, 500, 2), train)
     assert len(scores) >= 10
     assert np.mean([score.correlation for score in scores]) > 0.9
-    assert np.mean([score.sides for score in scores if ACTION_UNITS[score.number].lateral]) > 0.5
+    assert np.mean([score.sides for score in scores if not np.isnan(score.sides)]) > 0.5
     assert all(score.mae < score.mae_mean for score in scores)
     assert np.mean([score.f1 for score in scores]) > np.mean([score.f1_mean for score in scores]) + 0.3
-    shuffled = Measured(train.features[::-1].copy(), train.truth, train.people)
+    shuffled = Measured(train.features[::-1].copy(), train.mirrored[::-1].copy(), train.truth, train.people)
     blind = score_meter(fit_meter(shuffled), _faces(200, 500, 2), train)
     assert abs(np.mean([score.correlation for score in blind])) < 0.3
 
@@ -171,6 +188,10 @@ def test_commands(app, fitted, pictures, tmp_path):
     shown = run.invoke(app, ["units", "show", str(file), "--meter", str(meter)])
     assert shown.exit_code == 0
     assert "| AU | name |" in shown.stdout
+    about = run.invoke(app, ["units", "show", "--meter", str(meter)])
+    assert about.exit_code == 0
+    assert "| 25 | lips part | even |" in about.stdout
+    assert " of it |" in about.stdout
     tried = run.invoke(app, ["caption-try", str(file), "--captioner", f"offline:{meter}"])
     assert tried.exit_code == 0
     assert "gates    passes" in tried.stdout
@@ -202,3 +223,92 @@ def test_unknown_captioners(source):
 def test_offline_takes_no_options():
     with pytest.raises(DataError, match="no options"):
         make_captioner(f"offline:{Path('m')}", ["a=b"])
+
+
+def _crop(picture: np.ndarray, points: np.ndarray, margin: int) -> tuple[bytes, np.ndarray]:
+    """A larger crop of the same face, as another detector would make it."""
+    wide = np.pad(picture, ((margin, margin), (margin // 2, margin), (0, 0)), mode="edge")
+    buffer = io.BytesIO()
+    Image.fromarray(wide).resize((256, 256), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    scale = 256 / np.array(wide.shape[1::-1])
+    return buffer.getvalue(), (points + [margin // 2, margin] + 0.5) * scale - 0.5
+
+
+def test_features_do_not_depend_on_the_crop(pictures):
+    for row in range(3):
+        sample, other = pictures.read(row), pictures.read(row + 3)
+        image = np.asarray(Image.open(io.BytesIO(sample.image)))
+        whole = features_of(sample.image, sample.record["lm5"])
+        wide = features_of(*_crop(image, np.array(sample.record["lm5"]), 20))
+        stranger = features_of(other.image, other.record["lm5"])
+        assert _cosine(whole, wide) > max(0.9, _cosine(whole, stranger) + 0.02)
+        found = find_points(image)
+        assert np.abs(found - np.array(sample.record["lm5"])).max() < 6
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def test_a_picture_without_a_face_is_told(fitted):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(buffer, "PNG")
+    with pytest.raises(DataError, match="no face in the picture"):
+        fitted[0](buffer.getvalue())
+
+
+def test_sides_are_told_where_they_are_read_and_even_where_not():
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(60), 10)
+    true = rng.normal(0, 0.1, 600).astype(np.float32)
+    noise = rng.normal(0, 0.1, (2, 600)).astype(np.float32)
+    read = read_sides(true + noise[0], true, people)
+    assert 0.6 < read.r < 0.8
+    assert 0 < read.low < read.r
+    assert read.share == pytest.approx(0.5, abs=0.1), "the rest of the difference is noise"
+    assert read_sides(noise[1], true, people).share == 0
+    assert read_sides(true, true, people, lateral=False).share == 0
+    # One person who is read well does not make a unit that is.
+    one = np.where(people == 0, 20 * true, noise[1])
+    assert read_sides(one, np.where(people == 0, 20 * true, true), people).share == 0
+
+
+def test_even_sides_keep_the_stronger_one():
+    sides = np.array([[[0.6, 0.2], [0.1, 0.5]]], dtype=np.float32)
+    found = even(sides, np.array([0.0, 0.5], dtype=np.float32))
+    assert found[0] == pytest.approx(np.array([[0.6, 0.6], [0.3, 0.5]]))
+
+
+@pytest.mark.parametrize("risk", [0.01, 0.1])
+def test_true_sentences_are_refuted_as_seldom_as_chosen(risk):
+    rng = np.random.default_rng(1)
+    true = np.clip(rng.normal(0.2, 0.25, (4000, 2)), 0, 1).astype(np.float32)
+    read = np.clip(true + rng.normal(0, 0.1, true.shape), 0, 1).astype(np.float32)
+    trust = find_trust(read, true, 1.0, risk, risk)
+    strong, shown = read.max(1), true.max(1)
+    assert (strong[shown >= 0.2] < trust.low).mean() == pytest.approx(risk, abs=0.005)
+    assert (strong[shown < 0.1] >= trust.high).mean() == pytest.approx(risk, abs=0.005)
+    ahead = true[:, 0] - true[:, 1] >= 0.1
+    lead = read[:, 0] - read[:, 1]
+    assert (lead[ahead] < trust.lead).mean() == pytest.approx(risk, abs=0.02)
+    # And false ones are refuted much more often.
+    assert (lead[true[:, 1] - true[:, 0] >= 0.1] < trust.lead).mean() > 0.7
+    assert find_trust(read, true, 0.0).lead == NEVER.lead
+    assert find_trust(read[:30], true[:30], 1.0) == NEVER
+
+
+def test_a_meter_refuses_captions_of_other_faces(fitted):
+    meter, _ = fitted
+    held = _faces(140, 700, 3)
+    captioner = OfflineCaptioner()
+    records = [
+        captioner(str(row).encode(), {n: tuple(face[i]) for i, n in enumerate(NUMBERS)}).record()
+        for row, face in enumerate(held.truth.tolist())
+    ]
+    told = score_captions(meter, held.features, [*records[:-1], {"locals": []}])
+    assert told is not None
+    assert told.captions == 139
+    assert told.true_refused < 0.2 < 0.5 < told.other_refused
+    assert told.sided >= 4
+    assert told.sided_refused < 0.5 * told.sided <= told.exchanged_refused
+    assert score_captions(meter, held.features[:2], [{}, {"locals": None}]) is None

@@ -14,6 +14,7 @@ from mien.errors import DataError
 
 if TYPE_CHECKING:
     from mien.corpus.build import Corpus
+    from mien.corpus.units import UnitMeter
 
 emocap = typer.Typer(
     help="From movie files to shards of captioned faces; run again after any death, it continues.",
@@ -33,6 +34,13 @@ Part = Annotated[
 Jobs = Annotated[int, typer.Option(min=1, help="Movies, or captions, at a time.")]
 Exclude = Annotated[Path | None, typer.Option(help="Titles to leave out, one a line.", show_default=False)]
 Maker = Annotated[str, typer.Option(help="none, offline:METER, http:FILE.yaml, or MODULE:FUNCTION.")]
+Meter = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of `units fit`: its units go to the captioner and judge its captions.",
+        show_default=False,
+    ),
+]
 
 cli_corpus_captions.add_to(emocap)
 
@@ -51,6 +59,7 @@ def build(
     movies: Movies,
     out: Out,
     captioner: Maker = "none",
+    meter: Meter = None,
     exclude: Exclude = None,
     part: Part = None,
     jobs: Jobs = 1,
@@ -67,8 +76,9 @@ def build(
     open_captioner(captioner)
     open_detector(load_options(out, set_ or []).detector)
     parse_part(part)
+    _load_meter(meter, captioner)
     _scan(movies, out, exclude, set_)
-    corpus = _open(out, part, jobs, captioner)
+    corpus = _open(out, part, jobs, captioner, meter)
     failed = corpus.run()
     for name, reason in failed.items():
         print(f"movie {name} cannot be read any more: {reason}", file=sys.stderr)
@@ -117,34 +127,53 @@ def dedup(out: Out, part: Part = None, jobs: Jobs = 1, set_: Set = None) -> None
 
 
 @emocap.command(epilog="Example: mien data emocap caption corpus --captioner http:endpoint.yaml")
-def caption(out: Out, captioner: Maker, part: Part = None, jobs: Jobs = 4) -> None:
-    """Stage 5: caption the faces that stay."""
+def caption(out: Out, captioner: Maker, meter: Meter = None, part: Part = None, jobs: Jobs = 4) -> None:
+    """Stage 5: caption the faces that stay, and judge the captions."""
     from mien.corpus.report import table
 
-    print(table({"caption": _open(out, part, jobs, captioner).caption()}))
+    print(table({"caption": _open(out, part, jobs, captioner, meter).caption()}))
 
 
 @emocap.command(epilog="Example: mien data emocap split corpus --set seed=1")
-def split(out: Out, captioner: Maker = "none", set_: Set = None) -> None:
+def split(out: Out, captioner: Maker = "none", meter: Meter = None, set_: Set = None) -> None:
     """Stage 6: deal movies to parts."""
     _change(out, set_)
-    parts = _open(out, None, 1, captioner).split()
+    parts = _open(out, None, 1, captioner, meter).split()
     for name, part in parts.items():
         print(f"{name} {part}")
 
 
 @emocap.command(epilog="Example: mien data emocap shards corpus")
-def shards(out: Out, captioner: Maker = "none") -> None:
+def shards(out: Out, captioner: Maker = "none", meter: Meter = None) -> None:
     """Stage 7: write the sets."""
-    print(_open(out, None, 1, captioner).shards())
+    print(_open(out, None, 1, captioner, meter).shards())
 
 
 @emocap.command(epilog="Example: mien data emocap report corpus")
-def report(out: Out, captioner: Maker = "none") -> None:
+def report(out: Out, captioner: Maker = "none", meter: Meter = None) -> None:
     """What each stage kept and left out, and a contact sheet sheet.png."""
     from mien.corpus.report import table, write_report
 
-    print(table(write_report(_open(out, None, 1, captioner))))
+    print(table(write_report(_open(out, None, 1, captioner, meter))))
+
+
+@emocap.command(
+    "caption-report", epilog="Example: mien data emocap caption-report corpus --captioner http:http.yaml"
+)
+def caption_report(
+    out: Out,
+    captioner: Maker,
+    meter: Meter = None,
+    faces: Annotated[int, typer.Option(min=1, max=200, help="Faces on the sheet.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Which faces.")] = 0,
+) -> None:
+    """Captions in numbers: gates, lengths, openings, cost; and captions.jpg, faces with theirs."""
+    from mien.corpus.caption_summary import tables
+    from mien.corpus.report import write_caption_report
+
+    summary, sheet = write_caption_report(_open(out, None, 1, captioner, meter), faces, seed)
+    print(tables(summary))
+    print(f"\n{sheet}")
 
 
 @emocap.command("sample-movie", epilog="Example: mien data emocap sample-movie movies/a --seconds 600")
@@ -178,17 +207,21 @@ def sample_movie(
 
 @emocap.command(epilog="Example: mien data emocap score corpus --truth movies/a")
 def score(
-    out: Out, truth: Annotated[Path, typer.Option(help="Folder of `sample-movie`.", show_default=False)]
+    out: Out,
+    truth: Annotated[Path, typer.Option(help="Folder of `sample-movie`.", show_default=False)],
+    meter: Annotated[Path | None, typer.Option(help="Also score this meter.", show_default=False)] = None,
 ) -> None:
     """Compare a corpus of one synthetic movie with its truth."""
     from mien.corpus.score import score as measure
+    from mien.corpus.units import load_meter
     from mien.faces.movie import load_truth
 
     corpus = _open(out, None, 1, "none")
     if len(corpus.movies) != 1:
         raise DataError(f"{len(corpus.movies)} movies", where=out, fix="build a corpus of the one movie")
+    loaded = load_meter(meter) if meter else None
     print("| measure | value |\n|---|---:|")
-    for name, value in measure(corpus.place(corpus.movies[0]), load_truth(truth)).items():
+    for name, value in measure(corpus.place(corpus.movies[0]), load_truth(truth), loaded).items():
         print(f"| {name} | {value:.3f} |" if isinstance(value, float) else f"| {name} | {value} |")
 
 
@@ -211,17 +244,34 @@ def _scan(movies: Path, out: Path, exclude: Path | None, changes: list[str] | No
         options.save(out)
 
 
-def _open(out: Path, part: str | None, jobs: int, captioner: str) -> Corpus:
+def _open(out: Path, part: str | None, jobs: int, captioner: str, meter: Path | None = None) -> Corpus:
     from dataclasses import replace
 
     from mien.corpus.build import open_corpus
-    from mien.corpus.caption_gates import judge
+    from mien.corpus.caption_gates import make_judge
     from mien.corpus.captioning import open_captioner
     from mien.corpus.options import load_options
 
     corpus = open_corpus(out, load_options(out), part)
-    chosen = open_captioner(captioner)
-    return replace(corpus, captioner=chosen, judge=judge, jobs=jobs, progress=sys.stderr.isatty())
+    loaded = _load_meter(meter, captioner)
+    return replace(
+        corpus,
+        captioner=open_captioner(captioner),
+        judge=make_judge(loaded),
+        meter=loaded,
+        jobs=jobs,
+        progress=sys.stderr.isatty(),
+    )
+
+
+def _load_meter(meter: Path | None, captioner: str) -> UnitMeter | None:
+    from mien.corpus.units import load_meter
+
+    if meter is None:
+        return None
+    if captioner == "none":
+        raise DataError("a meter without captions to judge", where="--meter", fix="give --captioner, too")
+    return load_meter(meter)
 
 
 def _stage(stage: str, out: Path, part: str | None, jobs: int, changes: list[str] | None) -> None:

@@ -14,13 +14,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from mien.corpus.describe import Captioner, Judge, captions_path, describe, few_locals, read_captions
+from mien.corpus.caption_stage import LEAST, Captioner, Judge, Stage
+from mien.corpus.describe import describe
 from mien.corpus.ledger import Row, locked
 from mien.corpus.options import Options, write_whole
 from mien.corpus.parts import describe_split, split_movies
 from mien.corpus.publish import SHARDS, Source, write_shards
 from mien.corpus.scan import Movie, read_scan, usable
 from mien.corpus.stages import STAGES, Workplace, begin_worker, run_stage
+from mien.corpus.units import UnitMeter
 from mien.errors import DataError
 
 SPLIT = "split.json"
@@ -37,6 +39,7 @@ class Corpus:
         movies: the usable ones, or those of this job, by hash.
         captioner: None while there are no captions.
         judge: caption gates.
+        meter: measures action units for captioner and gates, None does not.
         jobs: processes (captions: threads) at a time.
         progress: whether to show bars on stderr.
     """
@@ -45,7 +48,8 @@ class Corpus:
     options: Options
     movies: Sequence[Movie]
     captioner: Captioner | None = None
-    judge: Judge = few_locals
+    judge: Judge = LEAST
+    meter: UnitMeter | None = None
     jobs: int = 1
     progress: bool = False
 
@@ -102,14 +106,19 @@ class Corpus:
                 raise
         return failed
 
+    @property
+    def stage(self) -> Stage | None:
+        """Who captions and judges, None without a captioner."""
+        return Stage(self.captioner, self.judge, self.meter) if self.captioner is not None else None
+
     def caption(self) -> Counter[str]:
-        """Caption every face that stays; returns faces by reason.
+        """Caption and judge every face that stays; returns faces by reason.
 
         Raises:
             DataError: without a captioner, or if an earlier stage is not done.
         """
-        captioner = self.captioner
-        if captioner is None:
+        stage = self.stage
+        if stage is None:
             raise DataError("no captioner", where=self.out, fix="give --captioner")
         counts = Counter[str]()
         faces = {movie.name: self.staying(movie) for movie in self.movies}
@@ -120,7 +129,7 @@ class Corpus:
                     with locked(place.folder):
                         rows, path = faces[movie.name], place.path("gates")
                         seen = lambda: step(1)  # noqa: E731
-                        counts += describe(path, rows, captioner, self.judge, self.jobs, seen)
+                        counts += describe(path, rows, stage, self.jobs, seen)
         return counts
 
     def staying(self, movie: Movie) -> list[Row]:
@@ -137,16 +146,19 @@ class Corpus:
         rows = self.staying(movie)
         if self.captioner is None or not rows:
             return rows
-        known = self._captions(movie)
+        known = self.outcomes(movie)
         return [row for row in rows if row["sha"] in known and known[row["sha"]]["reason"] is None]
 
-    def _captions(self, movie: Movie) -> dict[str, Row]:
-        assert self.captioner is not None
-        return read_captions(captions_path(self.place(movie).path("gates"), self.captioner))
+    def outcomes(self, movie: Movie) -> dict[str, Row]:
+        """What has become of a movie's faces in the caption stage, as `Stage.outcomes`; {} without one."""
+        return self.stage.outcomes(self.place(movie).path("gates")) if self.stage is not None else {}
 
     def split(self) -> dict[str, str]:
         """Write `split.json`; returns the part of each movie that has samples."""
         faces = {movie.name: self.captioned(movie) for movie in self.movies}
+        if self.captioner is not None and not any(map(self.outcomes, self.movies)):
+            fix = "run `mien data emocap caption` with the same --captioner and --meter first"
+            raise DataError("no captions by this captioner and meter", where=self.out, fix=fix)
         parts = split_movies(faces, self.options)
         told = {"movies": parts, **describe_split(faces, parts, self.options)}
         write_whole(self.out / SPLIT, json.dumps(told, indent=1) + "\n")
@@ -170,7 +182,7 @@ class Corpus:
         made = None if self.captioner is None else (self.captioner.name, self.captioner.prompt_sha)
         sources = {
             movie.name: Source(
-                movie, self.place(movie).path("gates"), self._captions(movie) if self.captioner else None
+                movie, self.place(movie).path("gates"), self.outcomes(movie) if self.captioner else None
             )
             for movie in movies
         }

@@ -33,7 +33,12 @@ class CaptionError(DataError):
         reason: a code of `REASONS`.
         where: picture or address that it concerns.
         fix: what the user can do about it.
+
+    Attributes:
+        usage: what the attempt took nevertheless; None where nothing is known of it.
     """
+
+    usage: Usage | None = None
 
     def __init__(self, what: str, *, reason: str, where: object = "", fix: str = "") -> None:
         super().__init__(what, where=where, fix=fix)

@@ -17,6 +17,8 @@ import yaml
 
 from mien.corpus.caption import CaptionError, check_caption
 from mien.corpus.caption_claims import Claim, read_claims
+from mien.corpus.caption_stage import Judge
+from mien.corpus.units import NEVER, UNEVEN, Trust, UnitMeter
 from mien.faces.actions import ACTION_UNITS
 from mien.faces.captions import ABSENT
 from mien.faces.captions_check import IDENTITY_WORDS
@@ -35,9 +37,6 @@ NEAR = 0.8
 
 SEEN = 0.3
 """Measured intensity (FACS B or more) at which a unit cannot be denied."""
-
-UNEVEN = 0.1
-"""Least difference of the sides' intensities, in [0, 1], that may be called one."""
 
 Units = Mapping[int, tuple[float, float]]
 
@@ -62,8 +61,21 @@ class _Banned:
         return not self.words.isdisjoint(words) or any(phrase.search(text) for phrase in self.phrases)
 
 
+VERSION = 2
+"""Of what the gates find: another number makes every verdict anew."""
+
+
+def make_judge(meter: UnitMeter | None = None) -> Judge:
+    """These gates for a corpus, with a meter's limits if its units will come with the captions."""
+    trust = meter.trust if meter is not None else None
+    return Judge(f"gates {VERSION}", lambda record, units: judge(record, units, trust=trust))
+
+
 def judge(
-    record: Mapping[str, Any], units: Units | None = None, tokenizer: Tokenizer | None = None
+    record: Mapping[str, Any],
+    units: Units | None = None,
+    tokenizer: Tokenizer | None = None,
+    trust: Mapping[int, Trust] | None = None,
 ) -> list[str]:
     """Reason codes of a caption; empty: it passes.
 
@@ -72,6 +84,8 @@ def judge(
         units: measured intensity of (left, right) in [0, 1] by FACS number, sides as the person's own; a unit
             of `mien.faces.actions` that is not a key was not seen. None: nothing was measured.
         tokenizer: default CLIP's.
+        trust: from where a measured unit refutes, by FACS number; of a unit that is no key nothing is
+            refuted. None: the units are true, as of a rendered face.
 
     Returns:
         Codes of `CODES`, each once.
@@ -91,7 +105,7 @@ def judge(
         *_words(texts),
         *_repeats(caption["locals"]),
         *_contradictions(claims),
-        *(_measured(claims, units) if units is not None else ()),
+        *(_measured(claims, units, trust) if units is not None else ()),
     }
     return [code for code in CODES if code in found]
 
@@ -166,21 +180,28 @@ def _contradictions(claims: list[Claim]) -> Iterator[str]:
         yield "contradiction"
 
 
-def _measured(claims: list[Claim], units: Units) -> Iterator[str]:
+_TRUE = Trust(ABSENT, SEEN, UNEVEN)
+
+
+def _measured(claims: list[Claim], units: Units, trust: Mapping[int, Trust] | None) -> Iterator[str]:
     for claim in claims:
-        known = [units.get(unit, (0.0, 0.0)) for unit in claim.units if unit in ACTION_UNITS]
-        strongest = max((max(sides) for sides in known), default=None)
-        if strongest is None:
+        rows = [
+            (units.get(unit, (0.0, 0.0)), _TRUE if trust is None else trust.get(unit, NEVER))
+            for unit in claim.units
+            if unit in ACTION_UNITS
+        ]
+        if not rows:
             continue
         if claim.denied:
-            if strongest >= SEEN and claim.side is None:
+            if claim.side is None and any(max(sides) >= limit.high for sides, limit in rows):
                 yield "denied_unit_seen"
-        elif strongest < ABSENT:
+        # A sentence that any of several units makes true is refuted only if each of them is.
+        elif all(max(sides) < limit.low for sides, limit in rows):
             yield "unit_unseen"
-        elif claim.side and not any(_leads(sides, claim.side) for sides in known):
+        elif claim.side and all(_lead(sides, claim.side) < limit.lead for sides, limit in rows):
             yield "asymmetry_unseen"
 
 
-def _leads(sides: tuple[float, float], side: str) -> bool:
+def _lead(sides: tuple[float, float], side: str) -> float:
     left, right = sides
-    return (left - right if side == "left" else right - left) >= UNEVEN
+    return left - right if side == "left" else right - left

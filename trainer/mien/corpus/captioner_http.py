@@ -15,7 +15,7 @@ from mien.corpus.caption_budget import Budget
 from mien.corpus.caption_cache import CaptionCache
 from mien.corpus.caption_gates import is_refusal
 from mien.corpus.caption_limits import TokenBucket
-from mien.corpus.caption_prompt import load_prompt
+from mien.corpus.caption_prompt import load_prompt, tell_units
 from mien.corpus.captioner_options import HttpOptions
 from mien.corpus.captioner_wire import Fault, Wire
 from mien.data.decode import image_size
@@ -56,7 +56,8 @@ class HttpCaptioner:
 
     def __init__(self, options: HttpOptions, sleep: Callable[[float], None] = time.sleep) -> None:
         self._options = options
-        self._prompt = load_prompt(options.prompt)
+        self._prompt = load_prompt(options.prompt, options.hints)
+        self.uses_units = options.hints
         self.name = options.model
         self.prompt_sha = self._prompt.sha
         self._wire = Wire(options, sleep)
@@ -82,12 +83,14 @@ class HttpCaptioner:
 
         Args:
             picture: its bytes.
-            units: not shown to the model, whose word is to be independent of the meter's.
+            units: told to the model only where the option `hints` is on: otherwise its word stays independent
+                of the meter's, by which it is judged.
 
         Raises:
-            CaptionError: if there is none; `reason` says why.
+            CaptionError: if there is none; `reason` says why, `usage` what was asked in vain.
         """
-        key = self._key_of(picture)
+        hints = self._hints(units)
+        key = self._key_of(picture, hints)
         if (known := self._cache.get(key)) is not None:
             return Captioned(known, Usage(cached=True))
         if self._closed is not None:
@@ -95,8 +98,9 @@ class HttpCaptioner:
         tally = _Tally()
         with self._slots:
             try:
-                caption = self._converse(picture, tally)
+                caption = self._converse(picture, hints, tally)
             except CaptionError as error:
+                error.usage = tally.usage()
                 if error.reason == "auth":
                     self._closed = error
                 raise
@@ -109,17 +113,22 @@ class HttpCaptioner:
         """Close the connections."""
         self._wire.close()
 
-    def _key_of(self, picture: bytes) -> dict[str, Any]:
+    def _hints(self, units: Mapping[int, tuple[float, float]] | None) -> str:
+        """What the model is told of measured units, "" for nothing."""
+        return self._prompt.hints.replace("{units}", tell_units(units)) if units is not None else ""
+
+    def _key_of(self, picture: bytes, hints: str) -> dict[str, Any]:
         return {
             "picture": hashlib.sha256(picture).hexdigest(),
             "prompt": self.prompt_sha,
             "model": self._options.model,
             "temperature": self._options.temperature,
+            **({"hints": hints} if hints else {}),
         }
 
-    def _converse(self, picture: bytes, tally: _Tally) -> CaptionRecord:
+    def _converse(self, picture: bytes, hints: str, tally: _Tally) -> CaptionRecord:
         """Asks until an answer fits; a fault of the answer is told to the model."""
-        messages = self._messages(picture)
+        messages = self._messages(picture, hints)
         for left in reversed(range(self._options.tries)):
             text = self._say(messages, tally)
             try:
@@ -142,7 +151,7 @@ class HttpCaptioner:
             ]
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _messages(self, picture: bytes) -> list[dict[str, Any]]:
+    def _messages(self, picture: bytes, hints: str) -> list[dict[str, Any]]:
         if len(picture) > LARGEST_PICTURE:
             what = f"picture of more than {LARGEST_PICTURE} bytes"
             raise CaptionError(what, reason="picture", fix="make it smaller")
@@ -153,7 +162,7 @@ class HttpCaptioner:
         kind = "png" if picture[:4] == b"\x89PNG" else "jpeg"
         url = f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
         content = [
-            {"type": "text", "text": self._prompt.task},
+            {"type": "text", "text": f"{self._prompt.task}\n{hints}" if hints else self._prompt.task},
             {"type": "image_url", "image_url": {"url": url}},
         ]
         return [{"role": "system", "content": self._prompt.system}, {"role": "user", "content": content}]

@@ -29,6 +29,7 @@ class HttpOptions(BaseModel):
         model: its name at the endpoint.
         key_env: environment variable that holds the key; never the key itself.
         prompt: YAML file instead of the packaged prompt.
+        hints: whether the model is told which action units a meter has seen.
         temperature: in [0, 0.4] (spec, section 2).
         max_tokens: of an answer.
         answer: how JSON is asked for: by schema, as any object, or by the prompt alone.
@@ -52,6 +53,7 @@ class HttpOptions(BaseModel):
     model: Annotated[str, Field(min_length=1, max_length=200)]
     key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "OPENAI_API_KEY"
     prompt: Path | None = None
+    hints: bool = False
     temperature: Annotated[float, Field(ge=0, le=0.4)] = 0.2
     max_tokens: Annotated[int, Field(ge=64, le=8192)] = 1024
     answer: Literal["json_schema", "json_object", "text"] = "json_schema"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from mien.corpus.describe import Captioner
+from mien.corpus.caption_stage import Captioner
 from mien.errors import DataError
 
 

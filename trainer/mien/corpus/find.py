@@ -11,11 +11,12 @@ import numpy as np
 
 from mien.corpus.detect import Detector, open_detector
 from mien.corpus.ledger import Ledger, Row, Writer
-from mien.corpus.measure import aligned, appearance, grey_view, share_inside, sharpness, yaw_of
+from mien.corpus.measure import aligned, appearance, grey_view, share_inside, sharpness
 from mien.corpus.options import Options
 from mien.corpus.scan import Movie
 from mien.corpus.track import Tracker
 from mien.corpus.video import Frame, read_frames
+from mien.corpus.yaw import face_yaw
 
 USES = ("rate", "detector", "smallest")
 """Options that decide the outcome."""
@@ -122,7 +123,7 @@ def _measures(picture: np.ndarray, box: np.ndarray, score: float, points: np.nda
         "box": [round(float(v), 1) for v in box],
         "lm5": [[round(float(x), 1), round(float(y), 1)] for x, y in points],
         "score": round(score, 4),
-        "yaw": round(yaw_of(points), 1),
+        "yaw": round(face_yaw(picture, points), 1),
         "blur": round(sharpness(picture, box), 1),
         "inside": round(share_inside(box, width, height), 3),
     }

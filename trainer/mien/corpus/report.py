@@ -5,20 +5,26 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mien.corpus.build import SPLIT, Corpus
-from mien.corpus.describe import captions_path, read_captions
+from mien.corpus.caption_sheet import choose_faces, draw_sheet
+from mien.corpus.caption_summary import Summary, as_json, faces_of, summarise
 from mien.corpus.gates import read_crop
 from mien.corpus.options import write_whole
 from mien.corpus.scan import read_scan, scan_counts
 from mien.corpus.stages import STAGES
+from mien.errors import DataError
 from mien.faces.sheet import contact_sheet
 
 REPORT, SHEET = "report.json", "sheet.png"
 """Files of a report in the folder of the corpus."""
+
+CAPTIONS, CAPTION_SHEET = "captions.json", "captions.jpg"
+"""Files of a report on its captions."""
 
 _SHOWN = 48
 _SIDE = 128
@@ -55,9 +61,8 @@ def count(corpus: Corpus) -> Counts:
 
 def _count_captions(corpus: Corpus) -> Counter[str]:
     counts = Counter[str]()
-    assert corpus.captioner is not None
     for movie in corpus.movies:
-        known = read_captions(captions_path(corpus.place(movie).path("gates"), corpus.captioner))
+        known = corpus.outcomes(movie)
         for row in corpus.staying(movie):
             line = known.get(row["sha"])
             counts["to_do" if line is None else line["reason"] or "kept"] += 1
@@ -92,6 +97,31 @@ def write_report(corpus: Corpus) -> Counts:
         titles = [f"{row['shot']}/{row['track']} yaw {row['yaw']:.0f}" for _, row in shown]
         Image.fromarray(contact_sheet(images, titles, 8)).save(corpus.out / SHEET)
     return counts
+
+
+def write_caption_report(corpus: Corpus, count: int = 16, seed: int = 0) -> tuple[Summary, Path]:
+    """Write `captions.json` and `captions.jpg` of the caption stage; returns the numbers and the sheet.
+
+    Args:
+        corpus: with a captioner.
+        count: faces on the sheet.
+        seed: which faces.
+
+    Raises:
+        DataError: without a captioner or a face to caption, or if a ledger, a caption or a crop is damaged.
+    """
+    faces = faces_of(corpus)
+    done = [face for face in faces if face.outcome is not None]
+    if not done:
+        fix = "run `mien data emocap caption` with the same --captioner and --meter first"
+        raise DataError("no captions", where=corpus.out, fix=fix)
+    summary = summarise(corpus, faces)
+    write_whole(corpus.out / CAPTIONS, json.dumps(as_json(summary), indent=1) + "\n")
+    places = {movie.name: corpus.place(movie).path("gates") for movie in corpus.movies}
+    shown = choose_faces(done, count, seed)
+    page = draw_sheet(shown, [read_crop(places[face.movie], face.row) for face in shown])
+    Image.fromarray(page).save(corpus.out / CAPTION_SHEET, quality=90)
+    return summary, corpus.out / CAPTION_SHEET
 
 
 def _small(jpeg: bytes) -> np.ndarray:

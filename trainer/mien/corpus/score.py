@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 
 from mien.corpus.find import face_rows
+from mien.corpus.gates import read_crop
 from mien.corpus.ledger import Row
 from mien.corpus.stages import Workplace
 from mien.corpus.track import overlap
+from mien.corpus.units import UnitMeter
+from mien.faces.captions import VISIBLE
 
 MATCH = 0.4
 """Least overlap (IoU) of a found box and a true one; true boxes bound the landmarks, so they are tighter."""
+
+LEAST_SHOWN = 10
+"""Faces that must show a unit for its measure to be scored."""
 
 _SAME_FRAME = 1
 
@@ -64,8 +70,14 @@ class Truth:
         }
 
 
-def score(place: Workplace, truth: dict[str, Any]) -> dict[str, float]:
+def score(place: Workplace, truth: dict[str, Any], meter: UnitMeter | None = None) -> dict[str, float]:
     """Measures of one movie.
+
+    Args:
+        place: of the movie.
+        truth: as `mien.faces.movie.load_truth`.
+        meter: adds `unit_r`, the mean over its units of the correlation of measured and true intensity, over
+            the chosen faces; units that fewer than `LEAST_SHOWN` of them show are left out.
 
     Returns:
         shot_f1, shot_precision, shot_recall: boundaries, one frame of tolerance.
@@ -88,6 +100,7 @@ def score(place: Workplace, truth: dict[str, Any]) -> dict[str, float]:
         **_tracks(found, passed, wanted, world),
         **_gates(passed, world),
         **_copies(place, world),
+        **(_units(place, world, meter) if meter is not None else {}),
     }
 
 
@@ -165,3 +178,17 @@ def _copies(place: Workplace, world: Truth) -> dict[str, float]:
         "copies": again,
         "copy_recall": caught / max(again, 1),
     }
+
+
+def _units(place: Workplace, world: Truth, meter: UnitMeter) -> dict[str, float]:
+    path, read, true = place.path("gates"), [], []
+    for row in place.need("gates").rows:
+        known = world.known(row) if row["reason"] is None else None
+        if known is not None and "units" in known.track:
+            shown = known.track["units"][known.take[2]]
+            found = meter(read_crop(path, row), row["crop_lm5"])
+            read.append([max(found[number]) for number in meter.numbers])
+            true.append([max(shown.get(str(number), [0.0])) for number in meter.numbers])
+    pairs = list(zip(np.array(read).T, np.array(true).T, strict=True))
+    rs = [np.corrcoef(a, b)[0, 1] for a, b in pairs if (b >= VISIBLE).sum() >= LEAST_SHOWN and np.ptp(a)]
+    return {"units": len(rs), "unit_r": float(np.mean(rs)) if rs else 0.0}

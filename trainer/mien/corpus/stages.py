@@ -19,7 +19,7 @@ from mien.errors import DataError
 STAGES = ("shots", "faces", "gates", "dedup")
 """Stages of one movie, in order; each reads the ledger of the one before."""
 
-VERSION = 1
+VERSION = 2
 """Of what the stages do: another number makes every ledger anew."""
 
 _USES = {"shots": shots.USES, "faces": find.USES, "gates": gates.USES, "dedup": dedup.USES}

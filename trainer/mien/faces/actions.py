@@ -92,3 +92,11 @@ class Actions:
     def active(self, threshold: float = 0.1) -> list[int]:
         """Numbers of the units whose intensity reaches `threshold`, ascending."""
         return [n for n in sorted({*self.left, *self.right}) if self.intensity(n) >= threshold]
+
+
+def units_record(actions: Actions) -> dict[str, list[float]]:
+    """Intensities as records hold them: [left, right] by FACS number as text, of units of 0.01 or more."""
+    return {
+        str(n): [round(side.get(n, 0.0), 3) for side in (actions.left, actions.right)]
+        for n in actions.active(0.01)
+    }

@@ -14,7 +14,7 @@ from rich.progress import track
 from threadpoolctl import threadpool_limits
 
 from mien.data.staging import staged
-from mien.faces.actions import Actions
+from mien.faces.actions import Actions, units_record
 from mien.faces.backdrop import backdrop
 from mien.faces.camera import Camera
 from mien.faces.emotions import sample_expression
@@ -50,8 +50,9 @@ def make_movie(
     """Write `out/movie.mp4` (H.264) and `out/truth.json`.
 
     The truth holds, per shot, first and last frame, kind, the shot it repeats, and its tracks: person, yaw
-    (degrees), blur (pixels), emotion, the moment shown at each frame, and a box `[x, y, w, h]` a frame in
-    pixels: the bounding box of the 68 landmarks, which may leave the picture.
+    (degrees), blur (pixels), emotion, action units at each moment (as `au` of schema emocap/1), the moment
+    shown at each frame, and a box `[x, y, w, h]` a frame in pixels: the bounding box of the 68 landmarks,
+    which may leave the picture.
 
     Args:
         out: folder, absent or empty; appears when the movie is complete.
@@ -121,10 +122,11 @@ class Encoder:
 class Drawn:
     """An actor's moments: uint8 [keys, s, s, 3], alpha float32 [keys, s, s], boxes float64 [keys, 4].
 
-    Boxes are (left, top, right, bottom) of the landmarks as parts of the side.
+    Boxes are (left, top, right, bottom) of the landmarks as parts of the side; `acted`: what it shows.
     """
 
     actor: Actor
+    acted: tuple[Actions, ...]
     pictures: np.ndarray
     alpha: np.ndarray
     boxes: np.ndarray
@@ -135,20 +137,23 @@ def draw_actor(actor: Actor, rig: Rig, seed: int) -> Drawn:
     rng = np.random.default_rng(actor.seed)
     person = sample_person(int(np.random.default_rng([seed, 2, actor.person]).integers(2**63)))
     actions = sample_expression(actor.emotion, rng, 0.85).actions
+    courses = [_weaker(actions, strength) for strength in _COURSE]
     pitch, roll = rng.normal(0, [4.0, 3.0])
     light = sample_light(rng, float(rng.uniform(0, 0.35)))
     size = int(min(_LARGEST, max(96, max(actor.side))))
     pictures, alphas, boxes = [], [], []
-    for strength in _COURSE:
-        course = Actions(
-            *({n: v * strength for n, v in half.items()} for half in (actions.left, actions.right))
-        )
+    for strength, course in zip(_COURSE, courses):
         pose = (actor.yaw + 6 * (strength - 0.5), float(pitch), float(roll))
         drawn = render(Scene(person, course, pose, light=light, camera=Camera(scale=_SCALE)), rig, size)
         pictures.append(drawn.image)
         alphas.append(_soften(drawn.depth > 0))
         boxes.append([*drawn.landmarks.min(0) / size, *drawn.landmarks.max(0) / size])
-    return Drawn(actor, np.stack(pictures), np.stack(alphas), np.array(boxes, np.float64))
+    acted = tuple(person.act(course) for course in courses)
+    return Drawn(actor, acted, np.stack(pictures), np.stack(alphas), np.array(boxes, np.float64))
+
+
+def _weaker(actions: Actions, strength: float) -> Actions:
+    return Actions(*({n: v * strength for n, v in half.items()} for half in (actions.left, actions.right)))
 
 
 def _soften(head: np.ndarray) -> np.ndarray:
@@ -234,6 +239,7 @@ def _tell(shot: Shot, cast: list[Drawn]) -> dict[str, Any]:
                 "emotion": drawn.actor.emotion,
                 "yaw": round(drawn.actor.yaw, 1),
                 "blur": round(drawn.actor.blur, 2),
+                "units": [units_record(actions) for actions in drawn.acted],
                 "boxes": [
                     _box(drawn, key, frame / max(shot.frames - 1, 1)) for frame, key in enumerate(moments)
                 ],

@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from mien.data.writer import ShardWriter
 from mien.errors import DataError
-from mien.faces.actions import Actions
+from mien.faces.actions import units_record
 from mien.faces.captions import describe
 from mien.faces.emotions import BASIC, COMPOUNDS, EMOTIONS, sample_asymmetry, sample_expression
 from mien.faces.person import Person, sample_person
@@ -201,7 +201,7 @@ def _make(plan: Plan, index: int, emotion: int, number: int) -> Sample:
         "dup": None,
         "label": expression.emotion,
         "group": f"s{plan.seed}p{number}",
-        "au": _units(expression.actions),
+        "au": units_record(expression.actions),
         "intensity": round(expression.intensity, 3),
         "pose": [round(angle, 2) for angle in scene.pose],
         "gaze": [round(angle, 2) for angle in scene.gaze],
@@ -248,13 +248,6 @@ def _geometry(picture: Rendering, scene: Scene) -> dict[str, Any]:
         "bbox": [round(float(v), 1) for v in (*low, *(high - low))],
         "lm5": [[round(float(x), 1), round(float(y), 1)] for x, y in five],
         "q": {"det": 1.0, "blur": round(float(laplacian.var()), 1), "yaw": round(scene.pose[0], 2)},
-    }
-
-
-def _units(actions: Actions) -> dict[str, list[float]]:
-    return {
-        str(n): [round(side.get(n, 0.0), 3) for side in (actions.left, actions.right)]
-        for n in actions.active(0.01)
     }
 
 
