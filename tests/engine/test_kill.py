@@ -25,7 +25,8 @@ def test_a_run_killed_five_times_ends_bitwise_equal(
         session = Session(keys, tmp_path / f"{number}.log", resume=number > 0)
         session.until(lambda step=step: last_step(tmp_path / "runs") >= step)
         session.kill()
-    session = Session(keys, tmp_path / "saving.log", resume=True)
+    often = [*keys, "engine.checkpoint_every=1"]  # the last save would end the session before it is killed
+    session = Session(often, tmp_path / "saving.log", resume=True)
     writing = "*/*/*/checkpoints/*.tmp"
     session.until(lambda: any((tmp_path / "runs").glob(writing)))  # the fifth falls into a save
     session.kill()

@@ -57,10 +57,10 @@ def test_pre_empted_jobs_are_requeued_and_end_as_if_nothing_had_been(
         assert len(run.info["sessions"]) == 2
         _same(run, undisturbed)
     run = only_run(laboratory.root(warned))
-    tracked = [folder.name.rpartition("-")[2] for folder in run.path.glob("wandb/offline-run-*")]
+    tracked = [folder.name.split("-")[3] for folder in run.path.glob("wandb/offline-run-*")]
     assert set(tracked) == {run.info["wandb_id"]}
-    # One a session; one more where the signal met W&B's helper while it started: the next row starts another.
-    assert len(tracked) in (2, 3)
+    # One a session; more where the signal met W&B's helper while it started: a later row starts another.
+    assert len(tracked) >= 2
     assert "Exception in thread" not in laboratory.said(warned)
     stopped = re.search(r"stopped by SIGTERM after step (\d+); the job is requeued", laboratory.said(warned))
     assert stopped, laboratory.said(warned)

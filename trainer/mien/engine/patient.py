@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ CLOSE_S = 20.0
 left_behind: list[str] = []
 """Sinks that did not end in time. Their threads, and what those registered for the end of the interpreter,
 may hang for minutes: a program whose work is done should leave by `os._exit`."""
+_AGAIN_S, _LONGEST_S = 0.25, 4.0  # between two tries to make a sink, doubling
 _WAITING = 10_000  # rows; beyond that the newest news of a dead server are dropped
 
 
@@ -91,12 +93,16 @@ class Patient:
 
     def _run(self) -> None:
         sink: Sink | None = None
+        pause = _AGAIN_S
         while (work := self._queue.get()) is not None:
             try:
                 sink = sink or self._make()
                 work(sink)
             except self._expected as error:
                 self._fault(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+                if sink is None:  # rows wait meanwhile, so that each does not try at once
+                    time.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_S)
 
     def _fault(self, reason: str) -> None:
         self.faults += 1
