@@ -42,6 +42,13 @@ def table_path(run: Path, step: int) -> Path:
     return run / FOLDER / f"step-{step:08d}.safetensors"
 
 
+def forget_after(run: Path, step: int) -> None:
+    """Remove the tables that were mined after `step`, from weights that are no more."""
+    for path in (run / FOLDER).glob("step-*.safetensors"):
+        if int(path.stem.removeprefix("step-")) > step:
+            path.unlink()
+
+
 class Rounds:
     """Which table counts at which step.
 
@@ -150,7 +157,6 @@ class Remining:
         self.accumulate = accumulate
         self.agreement = agreement
         self.start = start
-        self.number = 0
 
     def attach(
         self, module: SystemModule, ema: Ema | None, settle: Callable[[], None], beat: Callable[[], None]
@@ -186,7 +192,6 @@ class Remining:
             step = self.rounds.begin(number + 1)
 
     def _round(self, number: int, step: int, count: int, waiting: Batch | None) -> Generator[Batch]:
-        self.number = number
         if number:
             self.module.take_neighbours(self.rounds.table(number))
         stream = self.open_stream(self.rounds.set_of(number), step)

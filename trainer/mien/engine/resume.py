@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mien.engine import remining
 from mien.engine.rundir import RunFolder, truncate_lines
 from mien.errors import RunError
 
@@ -88,9 +89,7 @@ def rewind(folder: RunFolder, checkpoint: Checkpoint | None) -> None:
     """Cut samples, skipped steps and checkpoints back to where a run continues: logs tell the truth."""
     step = checkpoint.step if checkpoint else 0
     folder.store.rewind(step)
-    for table in (folder.path / "neighbours").glob("step-*.safetensors"):
-        if int(table.stem.removeprefix("step-")) > step:
-            table.unlink()  # mined from weights that are no more
+    remining.forget_after(folder.path, step)
     for file in folder.path.glob("samples-rank*.csv"):
         truncate_lines(file, lambda line: _first_number(line) <= step)
     for ledger in ("nonfinite.jsonl", "spikes.jsonl"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mien.evaluation.ablation import summarise
-from mien.reproduce.jobs import Job, run_all
+from mien.reproduce.jobs import over_seeds, run_all
 
 VARIANTS = {
     "global only": "global_only",
@@ -33,16 +33,7 @@ def reproduce(
     Raises:
         MienError: if a set cannot be used or a run fails.
     """
-    sets = (f"data.train.shards={data / 'train'}", f"data.val.shards={data / 'val'}")
-    jobs = [
-        Job(
-            f"emocapclip/{recipe}",
-            (*sets, f"seed={seed}", f"tracking.group=ablation-{recipe}", *overrides),
-            out / f"seed-{seed}",
-        )
-        for seed in range(seeds)
-        for recipe in VARIANTS.values()
-    ]
+    jobs = over_seeds(VARIANTS.values(), data, out, seeds=seeds, group="ablation", overrides=overrides)
     folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
     runs = {name: folders[i :: len(VARIANTS)] for i, name in enumerate(VARIANTS)}
     table = summarise(runs, data / "test", data / "train", progress=print)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,32 @@ class Job:
                 f"training ended with code {done.returncode}", where=log, fix="read the log, then run again"
             )
         return Path(done.stdout.strip().splitlines()[-1])
+
+
+def over_seeds(
+    recipes: Iterable[str], data: Path, out: Path, *, seeds: int, group: str, overrides: tuple[str, ...] = ()
+) -> list[Job]:
+    """A job for each seed and recipe, seeds in the outer loop; the runs of a seed share a root below `out`.
+
+    Args:
+        recipes: below `emocapclip/`.
+        data: folder with the sets `train` and `val`.
+        out: folder of the runs.
+        seeds: how many.
+        group: beginning of the tracker's group, which ends in the recipe's last name.
+        overrides: further `key=value` of every run.
+    """
+    sets = (f"data.train.shards={data / 'train'}", f"data.val.shards={data / 'val'}")
+    chosen = list(recipes)
+    return [
+        Job(
+            f"emocapclip/{recipe}",
+            (*sets, f"seed={seed}", f"tracking.group={group}-{Path(recipe).name}", *overrides),
+            out / f"seed-{seed}",
+        )
+        for seed in range(seeds)
+        for recipe in chosen
+    ]
 
 
 def run_all(jobs: Sequence[Job], *, parallel: int, threads: int, what: str) -> list[Path]:

@@ -14,7 +14,7 @@ from mien.errors import DataError, MienError
 from mien.evaluation.suite.report import write_report
 from mien.evaluation.suite.runner import run_all as score_all
 from mien.evaluation.suite.subject import open_subject
-from mien.reproduce.jobs import Job, run_all
+from mien.reproduce.jobs import over_seeds, run_all
 from mien.reproduce.twins_table import Scores, write_table
 
 METHODS = {
@@ -87,16 +87,7 @@ def reproduce(
     Raises:
         MienError: if a set cannot be used or a run fails.
     """
-    shards = (f"data.train.shards={data / 'train'}", f"data.val.shards={data / 'val'}")
-    jobs = [
-        Job(
-            f"emocapclip/{recipe}",
-            (*shards, f"seed={seed}", f"tracking.group=twins-{Path(recipe).name}", *overrides),
-            out / f"seed-{seed}",
-        )
-        for seed in range(seeds)
-        for recipe in methods.values()
-    ]
+    jobs = over_seeds(methods.values(), data, out, seeds=seeds, group="twins", overrides=overrides)
     runs = run_all(jobs, parallel=parallel, threads=threads, what="runs")
     sets = make_sets(out / "sets", names, seed=1)
     scores: Scores = {}
