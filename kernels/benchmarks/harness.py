@@ -1,8 +1,8 @@
-"""Time, peak memory and error of several ways to compute one thing, each in a process of its own.
+"""Time, peak memory and error of several ways to compute one thing.
 
-A benchmark gives `main` a function that builds a call for (way, size, depth). Peak memory is what the process
-needs beyond its inputs: resident pages on a CPU, allocated bytes on a GPU. Ways take turns over the sizes, so
-that what else the machine does falls on all alike.
+A benchmark gives `main` a function that builds a call for (way, size, depth). Peak memory is what it needs
+beyond its inputs: resident pages of a process of its own on a CPU, allocated bytes on a GPU. Ways take turns
+over the sizes, so that what else the machine does falls on all alike.
 """
 
 from __future__ import annotations
@@ -94,20 +94,27 @@ def main(
     parser.add_argument("--sizes", type=int, nargs="+", default=list(sizes), help="rows of each side")
     parser.add_argument("--depths", type=int, nargs="+", default=list(depths), help="columns")
     parser.add_argument("--ways", nargs="+", default=list(ways), choices=ways)
-    parser.add_argument("--repeats", type=int, default=5, help="rounds up to 16,384 rows; beyond that one")
+    parser.add_argument("--repeats", type=int, default=5, help="rounds up to 16,384 rows (GPU: 65,536)")
     parser.add_argument("--exact-up-to", type=int, default=4096, help="rows up to which float64 is computed")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for csv, md and svg")
     parser.add_argument("--measure", nargs=3, metavar=("WAY", "SIZE", "DEPTH"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.measure:
         way, size, depth = options.measure[0], int(options.measure[1]), int(options.measure[2])
-        _measure(build(way, size, depth), way, size, depth, options)
+        print(json.dumps(asdict(_measure(build(way, size, depth), way, size, depth, options))))
         return
     rows = []
     for depth in options.depths:
         for size in options.sizes:
-            for way in (way for way in options.ways if fits(way, size, depth)):
-                rows.append(_child(way, size, depth, options))
+            for way in options.ways:
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                if not fits(way, size, depth):
+                    continue
+                if torch.cuda.is_available():
+                    rows.append(_measure(build(way, size, depth), way, size, depth, options))
+                else:  # a process never gives its peak back
+                    rows.append(_child(way, size, depth, options))
                 print(
                     f"{way:>12} {size:>7} x {depth:<4} {rows[-1].seconds:9.4f} s", file=sys.stderr, flush=True
                 )
@@ -125,14 +132,16 @@ def _child(way: str, size: int, depth: int, options: argparse.Namespace) -> Row:
     return Row(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _measure(call: Call, way: str, size: int, depth: int, options: argparse.Namespace) -> None:
-    """Time and memory of the first calls, error of the last; prints a `Row`."""
+def _measure(call: Call, way: str, size: int, depth: int, options: argparse.Namespace) -> Row:
+    """Time of some calls after the first, memory of one, error of the last."""
     cuda = torch.cuda.is_available()
-    before = _peak(cuda)
+    if cuda:
+        call.run()  # libraries take their workspaces
+    before = _held(cuda)
     result = call.run()
     extra = _peak(cuda) - before
     times = []
-    for _ in range(options.repeats if size <= 16384 or cuda else 1):
+    for _ in range(options.repeats if size <= (65536 if cuda else 16384) else 1):
         start = _now(cuda)
         result = call.run()
         times.append(_now(cuda) - start)
@@ -142,7 +151,7 @@ def _measure(call: Call, way: str, size: int, depth: int, options: argparse.Name
             float((got.double() - want).abs().max() / want.abs().max().clamp(min=1e-300))
             for got, want in zip(result, call.exact(), strict=True)
         )
-    print(json.dumps(asdict(Row(way, size, depth, statistics.median(times), extra, error))))
+    return Row(way, size, depth, statistics.median(times), extra, error)
 
 
 def _now(cuda: bool) -> float:
@@ -151,13 +160,19 @@ def _now(cuda: bool) -> float:
     return time.perf_counter()
 
 
-def _peak(cuda: bool) -> int:
-    """Bytes at the highest so far; on a GPU the count starts anew."""
+def _held(cuda: bool) -> int:
+    """Bytes in use; from here on `_peak` counts."""
     if cuda:
         torch.cuda.synchronize()
-        peak = torch.cuda.max_memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        return peak
+    return _peak(cuda)
+
+
+def _peak(cuda: bool) -> int:
+    """Bytes in use at the highest point: since `_held` on a GPU, since the start of the process on a CPU."""
+    if cuda:
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated()
     # not ru_maxrss: a child starts with its parent's
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
@@ -169,7 +184,7 @@ def matmul_rate(size: int, depth: int) -> float:
     dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
     a, b = (torch.randn(size, depth, device=device(), dtype=dtype) for _ in range(2))
     cuda, times = torch.cuda.is_available(), []
-    for _ in range(4):
+    for _ in range(8 if cuda else 4):
         start = _now(cuda)
         a @ b.T
         times.append(_now(cuda) - start)

@@ -36,7 +36,7 @@ def ring_sum(
     masks = Masks(**shared_masks(side), skip=skipped(side, indices), diagonal=diagonal(side))
     lists = _Lists(None if side.plain else indices, None)
     negative, _, dots, _ = _ring(a, c, scale, side.bias, masks, lists, False, backend, group)
-    z = scale * (_own_dots(a, c, indices, side.offset) if side.plain else dots)
+    z = scale * (_own_dots(a, c, indices, side.offset, backend) if side.plain else dots)
     return weighted(side, negative, z, indices, weights)
 
 
@@ -59,13 +59,13 @@ def ring_symmetric_sum(
     lists = _Lists(None, None) if plain else _Lists(there[0], back[0])
     by_row, by_column, dots, dots_t = _ring(a, b, scale, None, masks, lists, True, backend, group)
     if plain:
-        dots = dots_t = _own_dots(a, b, there[0], ab.offset)
+        dots = dots_t = _own_dots(a, b, there[0], ab.offset, backend)
     return weighted(ab, by_row, scale * dots, *there) + weighted(ba, by_column, scale * dots_t, *back)
 
 
-def _own_dots(a: Tensor, c: Tensor, indices: Tensor, offset: int) -> Tensor:
+def _own_dots(a: Tensor, c: Tensor, indices: Tensor, offset: int, backend: str) -> Tensor:
     """Products of rows with this rank's own candidates."""
-    return listed_dots(a, c, torch.where(indices >= 0, indices - offset, -1))
+    return listed_dots(a, c, torch.where(indices >= 0, indices - offset, -1), backend)
 
 
 class _Lists(NamedTuple):
@@ -112,9 +112,9 @@ def _forward(
         rows, columns = ops.forward(a, shard, scale, bias, part.masks, both)
         by_row = by_row + rows if bias is not None else torch.logaddexp(by_row, rows)
         if part.rows is not None:
-            dots += listed_dots(a, shard, part.rows)
+            dots += listed_dots(a, shard, part.rows, backend)
         if part.columns is not None:
-            travelling[:, 1:] += listed_dots(shard, a, part.columns)
+            travelling[:, 1:] += listed_dots(shard, a, part.columns, backend)
         if both:
             travelling[:, 0] = torch.logaddexp(travelling[:, 0], columns)
             travelling = _Passing(travelling, group).arrived()
@@ -162,9 +162,9 @@ def _backward(
         grads = ops.backward(grad_row, v, by_row, value, a, shard, scale, bias, part.masks, both)
         _add((da, dc, dscale, dbias), grads)
         if part.rows is not None:
-            _add((da, dc), listed_gradients(grad_dots, a, shard, part.rows))
+            _add((da, dc), listed_gradients(grad_dots, a, shard, part.rows, backend))
         if part.columns is not None:
-            _add((dc, da), listed_gradients(g_t, shard, a, part.columns))
+            _add((dc, da), listed_gradients(g_t, shard, a, part.columns, backend))
         dc = _Passing(dc, group).arrived()
         shard = shard if coming is None else coming.arrived()
     return da.to(a.dtype), dc.to(c.dtype), dscale, dbias

@@ -22,7 +22,7 @@ def contrast_sum(a: Tensor, c: Tensor, scale: Tensor, side: Side, backend: str) 
     indices, weights = positives(side, len(a), a.device)
     masks = Masks(**shared_masks(side), skip=skipped(side, indices), diagonal=diagonal(side))
     negative, _ = negatives(a, c, scale, masks, backend, bias=side.bias)
-    return weighted(side, negative, scale * listed_dots(a, c, indices), indices, weights)
+    return weighted(side, negative, scale * listed_dots(a, c, indices, backend), indices, weights)
 
 
 def symmetric_sum(a: Tensor, b: Tensor, scale: Tensor, ab: Side, ba: Side, backend: str) -> Tensor:
@@ -40,8 +40,8 @@ def symmetric_sum(a: Tensor, b: Tensor, scale: Tensor, ab: Side, ba: Side, backe
         skip_t=None if paired else skipped(ba, back[0], True), diagonal=diagonal(ab) if paired else None,
     )  # fmt: skip
     by_row, by_column = negatives(a, b, scale, masks, backend, both=True)
-    z_ab = scale * listed_dots(a, b, there[0])
-    z_ba = z_ab if paired else scale * listed_dots(b, a, back[0])
+    z_ab = scale * listed_dots(a, b, there[0], backend)
+    z_ba = z_ab if paired else scale * listed_dots(b, a, back[0], backend)
     return weighted(ab, by_row, z_ab, *there) + weighted(ba, by_column, z_ba, *back)
 
 

@@ -324,3 +324,18 @@ def test_faults_are_named():
         symmetric_contrast(a, b, torch.ones(1))
     with pytest.raises(ValueError, match="tags of 3 rows"):
         symmetric_contrast(a, b, s, tags=Tags.any(torch.arange(3)))
+
+
+@pytest.mark.parametrize("spread", [3.0, 200.0])
+def test_rows_and_columns_of_very_different_size(backend, spread):
+    """What serves a row and a column at once must see where it cannot."""
+    lengths = torch.logspace(-1, 1, 37, dtype=torch.float64)
+    a, b = unit(37) * lengths[:, None], unit(37, seed=1) * lengths.flip(0)[:, None]
+    scale = torch.tensor(spread, dtype=torch.float64)
+    exact = leaves(a, b, scale)
+    want = symmetric_contrast(*exact, backend="dense")
+    ours = leaves(a.float(), b.float(), scale.float())
+    got = symmetric_contrast(*ours, backend=backend)
+    torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=0)
+    for one, other in zip(gradients(got, *ours), gradients(want, *exact), strict=True):
+        assert (one.double() - other).abs().max() <= 1e-4 * other.abs().max()

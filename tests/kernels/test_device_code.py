@@ -32,14 +32,18 @@ KINDS = {
     "i32": "skip skip_t found_places near_places",
 }
 POINTERS = {name: kind for kind, names in KINDS.items() for name in names.split()}
-EMBEDDINGS = ("a", "c", "band", "x", "y", "x_2", "y_2", "patches")
-ALIGNED = ("depth", "depth_2", "n_rows", "n_columns", "total")
+EMBEDDINGS = ("a", "c", "x", "y", "x_2", "y_2", "patches")
+ALIGNED = (
+    "depth", "depth_2", "n_rows", "n_columns", "total", "first_row", "last_row", "first_column", "last_column"
+)  # fmt: skip
 
 
 def compiled(kernel, constants, capability, dtype, tile):
     """What a kernel takes: shared memory, registers, bytes of spilled ones, products on tensor cores."""
     names = [parameter.name for parameter in kernel.params]
     types = dict.fromkeys(EMBEDDINGS, f"*{dtype}") | {name: f"*{kind}" for name, kind in POINTERS.items()}
+    if kernel is negatives.gradient_block:
+        types["result"] = f"*{dtype}"
     signature = {name: "constexpr" if name in constants else types.get(name, "i32") for name in names}
     aligned = {
         (place,): [["tt.divisibility", 16]]
@@ -66,36 +70,43 @@ def compiled(kernel, constants, capability, dtype, tile):
 def options(tile, **more):
     return {
         "KEYS": 0, "RULES": 0, "MEMBERS": 0, "DIAGONAL": True, "ROW_LIVE": False, "COLUMN_LIVE": False,
-        "SKIP": 0, "SKIP_T": 0, "BOTH": True, "SIGMOID": False, "ACC": tl.float32, "UPCAST": False,
-        "PRECISION": "ieee", "BLOCK_R": tile.rows, "BLOCK_C": tile.columns, "BLOCK_D": tile.depth, **more,
+        "SKIP": 0, "SKIP_T": 0, "BOTH": True, "SHARED": True, "SIGMOID": False, "ACC": tl.float32,
+        "UPCAST": False, "PRECISION": "ieee", "BLOCK_R": tile.rows, "BLOCK_C": tile.columns,
+        "BLOCK_D": tile.depth, **more,
     }  # fmt: skip
 
 
 MASKED = {
     "KEYS": 2, "RULES": 2, "MEMBERS": 0b1001, "ROW_LIVE": True, "COLUMN_LIVE": True, "SKIP": 13, "SKIP_T": 13,
+    "SHARED": False,
 }  # fmt: skip
-TILES = {(card, bits): TABLE[f"NVIDIA {card}", bits] for card in CARDS for bits in (16, 32)}
-TILES |= {("A100", bits, "safe"): SAFE for bits in (16, 32)}
+KERNELS = {"sums": (negatives.sums, {"VOID": -1e30}), "gradient": (negatives.gradient_block, {})}
+TILES = {
+    (card, kernel, bits): TABLE[f"NVIDIA {card}", kernel, bits]
+    for card in CARDS
+    for kernel in KERNELS
+    for bits in (16, 32)
+}
+TILES |= {("A100", kernel, bits, "safe"): SAFE for kernel in KERNELS for bits in (16, 32)}
 
 
 @pytest.mark.parametrize("kind", ["plain", "masked", "sigmoid"])
 @pytest.mark.parametrize("key", TILES, ids=str)
 def test_contrast(key, kind):
-    (capability, room), bits, tile = CARDS[key[0]], key[1], TILES[key]
-    more = {"plain": {}, "masked": MASKED, "sigmoid": {"SIGMOID": True, "BOTH": False}}[kind]
+    (capability, room), (kernel, void), bits, tile = CARDS[key[0]], KERNELS[key[1]], key[2], TILES[key]
+    more = {"plain": {}, "masked": MASKED, "sigmoid": {"SIGMOID": True, "BOTH": False, "SHARED": False}}[kind]
     dtype, precision = ("bf16", "ieee") if bits == 16 else ("fp32", "tf32x3")
-    for kernel, void in ((negatives.sums, {"VOID": -1e30}), (negatives.gradient_band, {})):
-        constants = options(tile, **more, **void, PRECISION=precision)
-        found = compiled(kernel, constants, capability, dtype, tile)
-        assert found["shared"] <= room
-        assert found["products"] > 0
-        assert found["spilled"] <= (256 if kind == "masked" or bits == 32 else 0)
+    constants = options(tile, **more, **void, PRECISION=precision)
+    found = compiled(kernel, constants, capability, dtype, tile)
+    assert found["shared"] <= room
+    assert found["products"] > 0
+    assert found["spilled"] <= (256 if kind == "masked" or bits == 32 else 0)
 
 
 @pytest.mark.parametrize("card", CARDS)
 @pytest.mark.parametrize("two", [False, True])
 def test_mining(card, two):
-    tile = TABLE[f"NVIDIA {card}", 32]
+    tile = TABLE[f"NVIDIA {card}", "mine", 32]
     constants = {
         "K": 4, "NEAR": 12, "SLOTS": 4, "NEAR_SLOTS": 16, "KEYS": 2, "RULES": 2, "MEMBERS": 0b1001,
         "WITHIN": not two, "TWO": two, "SMALLER": True, "COSINE": not two, "ACC": tl.float32,

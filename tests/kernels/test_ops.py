@@ -107,7 +107,7 @@ def test_ops_are_registered_whole(backend):
             torch.ops.mien_kernels.negatives.default, (a, c, scale, None, *masks.pack(), both, backend)
         )
     indices = torch.tensor([[0, 1], [-1, 6], [3, 3], [2, -1], [5, 0]])
-    torch.library.opcheck(torch.ops.mien_kernels.listed_dots.default, (a, c, indices))
+    torch.library.opcheck(torch.ops.mien_kernels.listed_dots.default, (a, c, indices, backend))
     patches = unit(12, 3).reshape(2, 6, 3).requires_grad_()
     owner = torch.tensor([0, 1, 1])
     torch.library.opcheck(

@@ -26,7 +26,7 @@ def search(query: Query) -> tuple[Tensor, Tensor, Tensor]:
     near = torch.full((rows, max(1, near_count)), -torch.inf, dtype=exact, device=device)
     places = [torch.full(values.shape, -1, dtype=torch.int32, device=device) for values in (found, near)]
     if rows and (query.k or near_count):
-        tile = tile_for(guide.x)
+        tile = tile_for(guide.x, "mine")
         best[triton.cdiv(rows, tile.rows),](
             *_tensors(query, exact), found, places[0], near, places[1], start, stop, len(query.usable),
             guide.x.shape[1], other.x.shape[1], K=query.k, NEAR=near_count, **_options(query, exact),

@@ -10,14 +10,12 @@ from torch import Tensor
 
 from ..backends import interpreted
 from ..masks import VOID, Masks
-from .device.negatives import gradient_band, sums
+from .device.negatives import gradient_block, sums
 from .tiles import Tile, options, rule_options, tile_for
 
 _LAUNCH = 64  # row blocks of one launch: bounds the partial sums of columns
 _PROGRAMS = 512  # programs of one launch that keep a large card busy
-_BAND = 1 << 24  # numbers of a band of the gradient: fits the cache of a large card in half precision
-_LEAST_ROWS = 512  # of a band: fewer starve the matrix products
-_COLUMNS = 8192  # columns of one product with the band: bounds its result
+_BLOCK = (4096, 8192)  # rows and columns of a block of the gradient, multiples of any tile's: 64 MB in bf16
 
 
 def forward(
@@ -25,7 +23,7 @@ def forward(
     tile: Tile | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Sums of rows [R] and, if ``both``, of columns [K] (else [0]): see the op ``negatives``."""
-    tile, exact = tile or tile_for(a), scale.dtype
+    tile, exact = tile or tile_for(a, "sums"), scale.dtype
     rows, columns = len(a), len(c)
     blocks = triton.cdiv(rows, tile.rows)
     launch = min(_LAUNCH, blocks)
@@ -54,35 +52,38 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of a, c, scale and bias, given those of the sums.
 
-    A band of rows of the logits' gradient at a time is written in the inputs' dtype, small enough for the
-    cache, and multiplied by the candidates and the anchors. Products are summed in fp32.
+    A block of the logits' gradient at a time is written in the inputs' dtype, small enough for the cache and
+    square enough for full speed of its two products with candidates and anchors, which are summed in fp32.
     """
-    tile, exact = tile or tile_for(a), scale.dtype
-    rows, columns = len(a), len(c)
-    high = max(_LEAST_ROWS, _BAND // max(1, columns) // tile.rows * tile.rows)
+    tile, exact = tile or tile_for(a, "gradient"), scale.dtype
+    rows, columns, depth = len(a), len(c), a.shape[1]
     da, dc = torch.empty_like(a), torch.zeros(c.shape, dtype=exact, device=c.device)
     dscale, dbias = (torch.zeros((), dtype=exact, device=a.device) for _ in range(2))
     u, v = grad_row.to(exact).contiguous(), grad_column.to(exact).contiguous()
     factor = _factor(u, v, a.dtype)
     tensors, given = _arguments(a, c, scale, bias, masks, both)
-    across = triton.cdiv(columns, tile.columns)
+    high, wide = (4 * tile.rows, 4 * tile.columns) if interpreted() else _BLOCK
+    room = torch.empty(min(high, rows) * min(wide, columns), dtype=a.dtype, device=a.device)
     for first in range(0, rows, high):
         last = min(first + high, rows)
-        band = torch.empty((last - first, columns), dtype=a.dtype, device=a.device)
-        down = triton.cdiv(last - first, tile.rows)
-        bias_parts = torch.zeros((down, across) if bias is not None else 0, dtype=exact, device=a.device)
-        gradient_band[down, across](
-            *tensors, u, v, by_row, by_column, factor, band, bias_parts, first, last, rows, columns,
-            a.shape[1], masks.diagonal or 0, **given, **options(tile, exact),
-        )  # fmt: skip
-        dbias += bias_parts.sum()
-        part = _product(band, c, exact) / factor
+        part = torch.zeros((last - first, depth), dtype=exact, device=a.device)
+        for left in range(0, columns, wide):
+            right = min(left + wide, columns)
+            block = room[: (last - first) * (right - left)].view(last - first, right - left)
+            down, across = triton.cdiv(last - first, tile.rows), triton.cdiv(right - left, tile.columns)
+            bias_parts = dbias if bias is None else dbias.new_empty(down, across)
+            gradient_block[down, across](
+                *tensors, u, v, by_row, by_column, factor, block, bias_parts, first, last, left, right, rows,
+                columns, depth, masks.diagonal or 0, **given, **options(tile, exact),
+            )  # fmt: skip
+            if bias is not None:
+                dbias += bias_parts.sum()
+            _add_product(part, block, c[left:right])
+            _add_product(dc[left:right], block.T, a[first:last])
+        part /= factor
         dscale += (part * a[first:last]).sum()
         da[first:last] = part * scale
-        for left in range(0, columns, _COLUMNS):
-            here = slice(left, left + _COLUMNS)
-            dc[here] += _product(band[:, here].T, a[first:last], exact)
-    return da, dc.mul_(scale / factor), dscale, dbias
+    return da, dc.mul_(scale / factor), dscale, dbias / factor
 
 
 def _factor(u: Tensor, v: Tensor, dtype: torch.dtype) -> Tensor:
@@ -94,13 +95,12 @@ def _factor(u: Tensor, v: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.where(largest > 0, 4096 / largest, 1).log2().floor().exp2()
 
 
-def _product(left: Tensor, right: Tensor, exact: torch.dtype) -> Tensor:
-    """left right, summed and returned in the dtype of the sums."""
-    if left.dtype == exact:
-        return left @ right.to(exact)
-    if left.is_cuda:
-        return torch.mm(left, right, out_dtype=exact)
-    return left.to(exact) @ right.to(exact)
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left right, in the dtype of the total."""
+    if left.dtype != total.dtype and left.is_cuda:
+        torch.addmm(total, left, right, out_dtype=total.dtype, out=total)
+    else:
+        total.addmm_(left.to(total.dtype), right.to(total.dtype))
 
 
 def _arguments(
@@ -122,6 +122,7 @@ def _arguments(
         "SKIP": 0 if skip is None else skip.shape[1],
         "SKIP_T": 0 if skip_t is None else skip_t.shape[1],
         "BOTH": both,
+        "SHARED": both and bias is None and skip is None and skip_t is None,
         "SIGMOID": bias is not None,
         "UPCAST": interpreted() or scale.dtype == torch.float64,
         "PRECISION": "tf32x3" if a.dtype == torch.float32 and a.is_cuda else "ieee",

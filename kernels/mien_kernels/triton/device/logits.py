@@ -47,12 +47,14 @@ def without(
     """
     r, k = tl.arange(0, BLOCK_R), tl.arange(0, BLOCK_C)
     row_in, column_in = r < n_rows - row, k < n_columns - column
-    row_out, column_out = row_in == 0, column_in == 0
+    if (n_rows - row < BLOCK_R) | (n_columns - column < BLOCK_C):
+        z = tl.where(row_in[:, None] & column_in[None, :], z, float("-inf"))
     if ROW_LIVE:
-        row_out = row_out | (tl.load(row_live + row + r, row_in, other=0) == 0)
+        live = tl.load(row_live + row + r, row_in, other=0) != 0
+        z = tl.where(live[:, None], z, float("-inf"))
     if COLUMN_LIVE:
-        column_out = column_out | (tl.load(column_live + column + k, column_in, other=0) == 0)
-    z = tl.where(row_out[:, None] | column_out[None, :], float("-inf"), z)
+        live = tl.load(column_live + column + k, column_in, other=0) != 0
+        z = tl.where(live[None, :], z, float("-inf"))
     if DIAGONAL:
         apart = row + diagonal - column
         if (apart > -BLOCK_R) & (apart < BLOCK_C):
