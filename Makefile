@@ -15,7 +15,7 @@ JOBS ?= 2
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan reproduce-ablation reproduce-twins reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-gpu reproduce-ablation reproduce-twins reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -76,6 +76,12 @@ bench-kills: setup  ## Kill corpus builds at random times, three seeds: the same
 
 bench-plan: setup  ## Plans against measured FLOPs and memory, and the plan of ViT-L/14
 	$(BIN)/python -m mien.plan.bench
+
+bench-gpu: setup  ## On a machine with a card: the kernels, and plans against a step's FLOPs, memory and time
+	$(BIN)/python kernels/benchmarks/contrast.py
+	$(BIN)/python kernels/benchmarks/mine.py
+	$(BIN)/python kernels/benchmarks/group_patches.py
+	$(BIN)/python -m mien.plan.bench_gpu
 
 bench-stream: setup  ## The stream against decoding alone and against webdataset
 	$(BIN)/python -m mien.data.bench

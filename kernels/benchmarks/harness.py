@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -103,7 +104,7 @@ def main(
         way, size, depth = options.measure[0], int(options.measure[1]), int(options.measure[2])
         print(json.dumps(asdict(_measure(build(way, size, depth), way, size, depth, options))))
         return
-    rows = []
+    rows: list[Row] = []
     for depth in options.depths:
         for size in options.sizes:
             for way in options.ways:
@@ -118,7 +119,14 @@ def main(
                 print(
                     f"{way:>12} {size:>7} x {depth:<4} {rows[-1].seconds:9.4f} s", file=sys.stderr, flush=True
                 )
-    _report(rows, options.out, stem, peer, flops)
+            _report(rows, options.out, stem, peer, flops)  # a run that is cut leaves its table
+    print((options.out / f"{file_stem(stem)}.md").read_text(encoding="utf-8"))
+    print(f"written: {os.path.relpath(options.out)}/{file_stem(stem)}.md, .csv, .svg")
+
+
+def file_stem(stem: str) -> str:
+    """Name of a benchmark's files: with that of the card."""
+    return f"{stem}-{re.sub(r'[^a-z0-9]+', '-', device_name().lower()).strip('-')}"
 
 
 def _child(way: str, size: int, depth: int, options: argparse.Namespace) -> Row:
@@ -178,6 +186,7 @@ def _peak(cuda: bool) -> int:
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
+@cache
 def matmul_rate(size: int, depth: int) -> float:
     """Floating point operations a second of torch's own product of [size, depth] and [depth, size]."""
     size = min(size, 16384)
@@ -195,8 +204,7 @@ def _report(
     rows: list[Row], out: Path, stem: str, peer: str, flops: Callable[[int, int], float] | None
 ) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    card = device_name()
-    name = f"{stem}-{re.sub(r'[^a-z0-9]+', '-', card.lower()).strip('-')}"
+    card, name = device_name(), file_stem(stem)
     base = {(row.size, row.depth): row for row in rows if row.way == peer}
     rates = {key: matmul_rate(*key) for key in {(row.size, row.depth) for row in rows}} if flops else {}
     lines = [
@@ -225,8 +233,6 @@ def _report(
         writer.writeheader()
         writer.writerows({"device": card, **asdict(row)} for row in rows)
     _plot(rows, out / f"{name}.svg", card)
-    print(table)
-    print(f"written: {os.path.relpath(out)}/{name}.md, .csv, .svg")
 
 
 def _plot(rows: list[Row], file: Path, title: str) -> None:

@@ -70,7 +70,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(sets, tmp_path, precision):
 def test_bf16_learns_what_float32_learns(sets, tmp_path):
     found = {}
     for precision in ("32", "bf16"):
-        run = finished(sets, tmp_path / precision, f"engine.precision={precision}")
+        run = finished(
+            sets, tmp_path / precision, f"engine.precision={precision}", "engine.optimizer.lr=1e-4"
+        )
         with (run.path / "metrics.csv").open() as file:
             losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
         assert len(losses) == STEPS

@@ -15,7 +15,7 @@ from triton.knobs import nvidia
 from mien_kernels.triton.device import group_patches, mine, negatives
 from mien_kernels.triton.tiles import SAFE, TABLE, Tile
 
-CARDS = {"A100": (80, 163 << 10), "H100": (90, 227 << 10)}
+CARDS = {"A100": (80, 163 << 10), "H200": (90, 227 << 10)}
 """Compute capability, and the shared memory that a program may have."""
 
 
@@ -80,7 +80,12 @@ MASKED = {
     "KEYS": 2, "RULES": 2, "MEMBERS": 0b1001, "ROW_LIVE": True, "COLUMN_LIVE": True, "SKIP": 13, "SKIP_T": 13,
     "SHARED": False,
 }  # fmt: skip
-KERNELS = {"sums": (negatives.sums, {"VOID": -1e30}), "gradient": (negatives.gradient_block, {})}
+TAGGED = MASKED | {"SKIP": 0, "SKIP_T": 0, "SHARED": True}
+KERNELS = {
+    "sums": (negatives.sums, {"VOID": -1e30}),
+    "gradient": (negatives.gradient_block, {}),
+    "listed": (negatives.gradient_block, {}),
+}
 TILES = {
     (card, kernel, bits): TABLE[f"NVIDIA {card}", kernel, bits]
     for card in CARDS
@@ -90,17 +95,28 @@ TILES = {
 TILES |= {("A100", kernel, bits, "safe"): SAFE for kernel in KERNELS for bits in (16, 32)}
 
 
-@pytest.mark.parametrize("kind", ["plain", "masked", "sigmoid"])
-@pytest.mark.parametrize("key", TILES, ids=str)
+KINDS_OF = {
+    "sums": ("plain", "masked", "sigmoid"), "gradient": ("plain", "tagged", "sigmoid"), "listed": ("masked",)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"), [(key, kind) for key in TILES for kind in KINDS_OF[key[1]]], ids=str
+)
 def test_contrast(key, kind):
     (capability, room), (kernel, void), bits, tile = CARDS[key[0]], KERNELS[key[1]], key[2], TILES[key]
-    more = {"plain": {}, "masked": MASKED, "sigmoid": {"SIGMOID": True, "BOTH": False, "SHARED": False}}[kind]
+    more = {
+        "plain": {},
+        "masked": MASKED,
+        "tagged": TAGGED,
+        "sigmoid": {"SIGMOID": True, "BOTH": False, "SHARED": False},
+    }[kind]
     dtype, precision = ("bf16", "ieee") if bits == 16 else ("fp32", "tf32x3")
     constants = options(tile, **more, **void, PRECISION=precision)
     found = compiled(kernel, constants, capability, dtype, tile)
     assert found["shared"] <= room
     assert found["products"] > 0
-    assert found["spilled"] <= (256 if kind == "masked" or bits == 32 else 0)
+    assert found["spilled"] <= (300 if kind != "plain" or bits == 32 else 64)
 
 
 @pytest.mark.parametrize("card", CARDS)

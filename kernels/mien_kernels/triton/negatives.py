@@ -13,8 +13,8 @@ from ..masks import VOID, Masks
 from .device.negatives import gradient_block, sums
 from .tiles import Tile, options, rule_options, tile_for
 
-_LAUNCH = 64  # row blocks of one launch: bounds the partial sums of columns
-_PROGRAMS = 512  # programs of one launch that keep a large card busy
+_LAUNCH = 256  # row blocks of one launch: bounds the partial sums of columns
+_PROGRAMS = 1024  # programs of one launch that keep a large card busy
 _BLOCK = (4096, 8192)  # rows and columns of a block of the gradient, multiples of any tile's: 64 MB in bf16
 
 
@@ -55,7 +55,8 @@ def backward(
     A block of the logits' gradient at a time is written in the inputs' dtype, small enough for the cache and
     square enough for full speed of its two products with candidates and anchors, which are summed in fp32.
     """
-    tile, exact = tile or tile_for(a, "gradient"), scale.dtype
+    lists = masks.skip is not None or masks.skip_t is not None
+    tile, exact = tile or tile_for(a, "listed" if lists else "gradient"), scale.dtype
     rows, columns, depth = len(a), len(c), a.shape[1]
     da, dc = torch.empty_like(a), torch.zeros(c.shape, dtype=exact, device=c.device)
     dscale, dbias = (torch.zeros((), dtype=exact, device=a.device) for _ in range(2))

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from mien.plan.gpus import Gpu, gpu_of
 from mien.plan.memory import activity
 from mien.plan.speed import roofline
 
-CASES = (
+Case = tuple[str, int, bool]
+CASES: tuple[Case, ...] = (
     ("emocapclip/base", 128, False),
     ("emocapclip/base", 384, False),
     ("emocapclip/base", 1024, True),
@@ -65,8 +67,9 @@ def measured(name: str, micro: int, checkpointing: bool, repeats: int = 7) -> Ro
     system = systems.get(recipe.system)
     assert system.planned is not None
     step = system.planned(recipe, checkpointing)
-    with quietly():
-        module = system.build(step.recipe).cuda()
+    with quietly(), torch.device("cuda"):  # random weights of a large tower take long on a CPU
+        module = system.build(step.recipe)
+    module.cuda()
     batch = {key: value.cuda() for key, value in step.batch(micro).items()}
 
     def run() -> None:
@@ -95,19 +98,25 @@ def _timed(run: Callable[[], None]) -> float:
     return start.elapsed_time(end) / 1e3
 
 
-def table(gpu: Gpu, cases: Sequence[tuple[str, int, bool]] = CASES) -> Table:
-    """A line a case: plan / measured, and how far the plan is off."""
+def plans(gpu: Gpu, cases: Sequence[Case] = CASES) -> list[tuple[Row, Row]]:
+    """What is planned for each case, and for it with activations kept; side by side, for each takes 10 s."""
+    start = partial(torch.set_num_threads, 1)
+    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=start) as pool:
+        ahead = [pool.submit(planned, *case, gpu) for case in cases]
+        kept = [pool.submit(planned, name, micro, False, gpu) for name, micro, _ in cases]
+        return [(one.result(), other.result()) for one, other in zip(ahead, kept, strict=True)]
+
+
+def table(gpu: Gpu, made: Sequence[tuple[Row, Row]], cases: Sequence[Case] = CASES) -> Table:
+    """A line a case: plan / measured, and how far the plan is off. `made`: by `plans`."""
     title = f"plan of {gpu.name} / measured on {torch.cuda.get_device_name()}, torch {torch.__version__}"
     result = Table(title=title, title_justify="left", box=box.MARKDOWN)
     result.add_column("recipe")
     heads = ("micro", "activations", "TFLOP", "off", "peak GB", "off", "ms", "off", "samples/s", "MFU")
     for head in heads:
         result.add_column(head, justify="right")
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:  # a plan takes a core some 10 s
-        plans = [pool.submit(planned, *case, gpu) for case in cases]
-        kept = [pool.submit(planned, name, micro, False, gpu) for name, micro, _ in cases]
-    for (name, micro, checkpointing), ahead, other in zip(cases, plans, kept, strict=True):
-        plan, needed, real = ahead.result(), other.result(), measured(name, micro, checkpointing)
+    for (name, micro, checkpointing), (plan, needed) in zip(cases, made, strict=True):
+        real = measured(name, micro, checkpointing)
         cells = [name, str(micro), "recomputed" if checkpointing else "kept"]
         for part, unit in (("flops", 1e12), ("peak", 1e9), ("seconds", 1e-3)):
             said, seen = getattr(plan, part), getattr(real, part)
@@ -127,7 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not torch.cuda.is_available():
         raise SystemExit("there is no CUDA device to measure on")
     console = Console(width=170, record=True)
-    console.print(table(gpu_of(options.gpu or _short(torch.cuda.get_device_name()))))
+    gpu = gpu_of(options.gpu or _short(torch.cuda.get_device_name()))
+    console.print(table(gpu, plans(gpu)))
     if options.out is not None:
         options.out.write_text(console.export_text(), encoding="utf-8")
 
