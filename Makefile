@@ -15,7 +15,7 @@ JOBS ?= 2
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-gpu reproduce-ablation reproduce-twins reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-gpu reproduce-ablation reproduce-twins reproduce-units reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -102,6 +102,9 @@ reproduce-ablation: data  ## Five variants, three seeds each, STEPS steps: the t
 
 reproduce-twins: data  ## EmoCapCLIP and four twins, STEPS steps, three seeds, on synthetic versions of 22 benchmarks
 	$(BIN)/python -m mien.reproduce twins --data $(DATA) --set engine.max_steps=$(STEPS)
+
+reproduce-units: data  ## Three ways to help EmoCapCLIP with action units, on the benchmarks of reproduce-twins
+	$(BIN)/python -m mien.reproduce units --data $(DATA) --set engine.max_steps=$(STEPS)
 
 reproduce-wild: setup  ## Photographs in PHOTOS (with labels.csv), towers of run INIT: three splits, HOG, a CNN
 	@test -n "$(PHOTOS)" || { echo "PHOTOS is not set; give the folder that holds labels.csv: make reproduce-wild PHOTOS=FOLDER" >&2; exit 2; }

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mien import recipe
 from mien.errors import DataError, RunError
 from mien.faces.synth import make_emocap
 from mien.reproduce import __main__ as command
@@ -67,10 +68,10 @@ def test_twins_are_compared_on_the_same_items_and_nothing_is_made_twice(
     monkeypatch.setattr(twins, "ITEMS", {"static": 28, "mcq": 4})
     methods = {"ours": "tiny", "CLIP": "twins/clip"}
 
-    def make() -> str:
+    def make(stem: str = "twins", methods: dict[str, str] = methods) -> str:
         return twins.reproduce(
             data, tmp_path, seeds=1, parallel=2, threads=1, overrides=(*SMALL, "engine.max_steps=2"),
-            names=("raf-db", "facexbench"), methods=methods,
+            names=("raf-db", "facexbench"), methods=methods, stem=stem,
         )  # fmt: skip
 
     text = make()
@@ -90,6 +91,8 @@ def test_twins_are_compared_on_the_same_items_and_nothing_is_made_twice(
     assert (tmp_path / "twins.png").read_bytes().startswith(b"\x89PNG")
     made, sets = runs(tmp_path), (tmp_path / "sets" / "raf-db").stat().st_mtime_ns
     assert make() == text
+    assert make("other", dict(reversed(methods.items()))).startswith(text.partition("ours")[0])
+    assert (tmp_path / "other.md").is_file()
     assert runs(tmp_path) == made
     assert (tmp_path / "sets" / "raf-db").stat().st_mtime_ns == sets
     monkeypatch.setattr(twins, "PEOPLE", 5)
@@ -175,7 +178,12 @@ def test_a_run_that_fails_names_its_log(tmp_path: Path) -> None:
     assert "max_steps" in (tmp_path / "bad" / "train-tiny.log").read_text()
 
 
-@pytest.mark.parametrize("name", ["ablation", "twins", "wild", "ranks", "layouts", "backends"])
+@pytest.mark.parametrize("name", sorted({*twins.METHODS.values(), *twins.TOWARDS_UNITS.values()}))
+def test_every_row_has_a_recipe(name: str) -> None:
+    assert recipe.load(f"emocapclip/{name}").system == "emocapclip"
+
+
+@pytest.mark.parametrize("name", ["ablation", "twins", "units", "wild", "ranks", "layouts", "backends"])
 def test_help_has_an_example(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

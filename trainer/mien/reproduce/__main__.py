@@ -56,6 +56,28 @@ def twins(
     )
 
 
+@app.command(epilog="Example: python -m mien.reproduce units --data data/emocap")
+def units(
+    data: Annotated[Path, typer.Option(help="Folder with train and val, as `make data` makes.")],
+    out: Annotated[Path, typer.Option(help="Sets, runs and the tables; shared with `twins`.")] = Path(
+        "checkpoints/reproduce/twins"
+    ),
+    seeds: Seeds = 3,
+    parallel: Parallel = 2,
+    threads: Threads = 1,
+    override: Override = None,
+) -> None:
+    """Three ways to help EmoCapCLIP with action units, on the benchmarks of `twins`."""
+    from mien.reproduce.twins import TOWARDS_UNITS, reproduce
+
+    print(
+        reproduce(
+            data, out, seeds=seeds, parallel=parallel, threads=threads, overrides=tuple(override or ()),
+            methods=TOWARDS_UNITS, stem="units",
+        )
+    )  # fmt: skip
+
+
 @app.command(
     epilog="Example: python -m mien.reproduce wild --photos wild_faces --init checkpoints/emocapclip/tiny/RUN"
 )

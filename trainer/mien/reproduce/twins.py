@@ -26,6 +26,15 @@ METHODS = {
 }
 """Rows of the table and their recipes; the first is compared with each of the others."""
 
+TOWARDS_UNITS = {
+    "with sentences 0.25": "units/sentences_25",
+    "EmoCapCLIP": "tiny",
+    "with sentences 0.5": "units/sentences_50",
+    "whole image, no groups": "units/whole",
+    "DreamLIP-like": "twins/dreamlip",
+}
+"""What was tried where the whole method falls behind: on action units, against a DreamLIP-like twin."""
+
 PEOPLE = 20
 """Different people of a set; none of them is in the training set, whose people come of other seeds."""
 
@@ -71,8 +80,9 @@ def reproduce(
     overrides: tuple[str, ...] = (),
     names: Sequence[str] = tuple(BENCHMARKS),
     methods: Mapping[str, str] = METHODS,
+    stem: str = "twins",
 ) -> str:
-    """Train what is missing, score every run on every set, write `twins.md`, `twins.csv`, `twins.png`.
+    """Train what is missing, score every run on every set, write `<stem>.md`, `<stem>.csv`, `<stem>.png`.
 
     Args:
         data: folder with the sets `train` and `val`.
@@ -82,7 +92,8 @@ def reproduce(
         threads: CPU threads a run.
         overrides: further `key=value` of every run.
         names: benchmarks.
-        methods: row name to recipe below `emocapclip/`.
+        methods: row name to recipe below `emocapclip/`; tables of one folder share what they have in common.
+        stem: of the table's files.
 
     Raises:
         MienError: if a set cannot be used or a run fails.
@@ -95,7 +106,7 @@ def reproduce(
         method, seed = list(methods)[place % len(methods)], place // len(methods)
         scores.setdefault(method, []).append(_score(folder, sets, out / "scores" / f"{seed}" / method))
         print(f"{method}, seed {seed}: {folder}", flush=True)
-    return write_table(scores, out)
+    return write_table(scores, out, stem=stem)
 
 
 def _score(run: Path, sets: Mapping[str, tuple[Benchmark, Path]], out: Path) -> Path:

@@ -22,12 +22,15 @@ Scores = dict[str, list[Path]]
 """Method to the folders that `mien benchmark` wrote, one a seed."""
 
 
-def write_table(scores: Mapping[str, Sequence[Path]], out: Path, *, draws: int = 2000) -> str:
-    """Write `twins.md`, `twins.csv` and `twins.png`; returns the first.
+def write_table(
+    scores: Mapping[str, Sequence[Path]], out: Path, *, stem: str = "twins", draws: int = 2000
+) -> str:
+    """Write `<stem>.md`, `<stem>.csv` and `<stem>.png`; returns the first.
 
     Args:
         scores: at least two methods; the first is compared with each of the others.
         out: folder.
+        stem: of the files.
         draws: resamplings of the paired tests.
 
     Raises:
@@ -37,9 +40,9 @@ def write_table(scores: Mapping[str, Sequence[Path]], out: Path, *, draws: int =
     pairs = {name: compare(scores[first], scores[name], n=draws) for name in others}
     out.mkdir(parents=True, exist_ok=True)
     text = _means(first, pairs) + "\n" + _differences(first, pairs) + "\n" + _each(first, pairs)
-    write_atomic(out / "twins.md", text)
-    write_atomic(out / "twins.csv", _csv(scores))
-    (out / "twins.png").write_bytes(_picture(first, pairs))
+    write_atomic(out / f"{stem}.md", text)
+    write_atomic(out / f"{stem}.csv", _csv(scores))
+    (out / f"{stem}.png").write_bytes(_picture(first, pairs))
     return text
 
 
