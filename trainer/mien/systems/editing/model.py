@@ -1,0 +1,83 @@
+"""An editor's networks: features of a photo once, then noise of a latent given conditions and features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.systems.editing.config import ConditionConfig, UNetConfig
+from mien.systems.editing.reference import Bank, Pair, capture, keep_keys, keep_prompt
+from mien.systems.editing.unets import denoiser, identity_unet
+
+
+class Editor(nn.Module):
+    """Identity network, denoiser and the states of the one constant prompt.
+
+    Args:
+        unet: sizes of both networks.
+        condition: how the edit is told.
+        prompt: float [1, T, W]: what the text tower made of the prompt; zeros where there is none.
+        side: height and width of a latent, which `injection: channel` is made for.
+    """
+
+    prompt: Tensor
+
+    def __init__(
+        self, unet: UNetConfig, condition: ConditionConfig, prompt: Tensor, side: int | None = None
+    ) -> None:
+        super().__init__()
+        if prompt.shape[-1] != unet.prompt_width or prompt.ndim != 3 or len(prompt) != 1:
+            raise ValueError(f"prompt is [1, T, {unet.prompt_width}], not {[*prompt.shape]}")
+        if condition.injection == "channel" and side is None:
+            raise ValueError("injection channel makes a map: give the side of a latent")
+        self.condition = condition
+        self.identity = identity_unet(unet)
+        self.denoiser = denoiser(unet, condition)
+        self.register_buffer("prompt", prompt)
+        self.to_map: nn.Module | None = None
+        if condition.injection == "channel":
+            assert side is not None
+            self.to_map = nn.Sequential(
+                nn.Linear(condition.width, condition.hidden), nn.SiLU(),
+                nn.Linear(condition.hidden, side * side), nn.Unflatten(1, (1, side, side)),
+            )  # fmt: skip
+
+    def features(self, photos: Tensor) -> Bank:
+        """What the denoiser attends to, of clean latents [B, C, h, w]."""
+        return capture(self.identity, photos, self.prompt.expand(len(photos), -1, -1))
+
+    def noise(
+        self, noisy: Tensor, maps: Tensor, step: Tensor, vector: Tensor, bank: Bank | None,
+        prompt: Mapping[str, Pair] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Predicted noise [B, C, h, w].
+
+        Args:
+            noisy: latents at their time steps, [B, C, h, w].
+            maps: condition latents, [B, maps * C, h, w].
+            step: time steps, int64 [B] or 0-d.
+            vector: the edit, [B, width]; zero is no edit.
+            bank: of the photos, for each sample or shared by all; None attends to none.
+            prompt: keys and values by `kept`; computed if None.
+        """
+        inputs, labels = [noisy, maps], None
+        if self.to_map is not None:
+            inputs.append(self.to_map(vector))
+        elif self.condition.injection == "pad":
+            width = self.denoiser.time_embedding.linear_2.out_features
+            labels = F.pad(vector, (0, width - vector.shape[1]))
+        else:
+            labels = vector
+        result: Tensor = self.denoiser(
+            torch.cat(inputs, 1), step, self.prompt.expand(len(noisy), -1, -1), class_labels=labels,
+            cross_attention_kwargs={"reference": bank, "prompt": prompt}, return_dict=False,
+        )[0]  # fmt: skip
+        return result
+
+    @torch.no_grad()
+    def kept(self, photos: Tensor) -> tuple[Bank, dict[str, Pair]]:
+        """Keys and values of photos and of the prompt, for many steps and edits."""
+        return keep_keys(self.denoiser, self.features(photos)), keep_prompt(self.denoiser, self.prompt)

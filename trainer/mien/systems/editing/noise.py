@@ -1,0 +1,127 @@
+"""Noise of the training: schedule, what each sample draws, loss, guidance (magicface spec, 3 to 5)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from mien.config import Config
+
+STEPS = 1000
+"""Time steps of Stable Diffusion 1.5's schedule."""
+
+
+class NoiseConfig(Config):
+    """How noise is drawn and how its prediction is graded."""
+
+    beta_start: float = Field(default=0.00085, gt=0, lt=1)
+    beta_end: float = Field(default=0.012, gt=0, lt=1)
+    drop: float = Field(default=0.1, ge=0, le=1)
+    """Share of samples whose condition vector becomes zero, for guidance."""
+    min_snr: float | None = Field(default=None, gt=0)
+    """gamma of min-SNR weights (arXiv 2303.09556), commonly 5; null weighs all time steps alike."""
+    offset: float = Field(default=0.0, ge=0)
+    """Strength of noise that is one number a channel, beside that of each place."""
+
+
+def alphas(config: NoiseConfig) -> Tensor:
+    """Product of 1 - beta up to each time step, float64 [1000]: square roots of betas rise evenly."""
+    ends = torch.tensor([config.beta_start, config.beta_end], dtype=torch.float64).sqrt()
+    betas = torch.linspace(float(ends[0]), float(ends[1]), STEPS, dtype=torch.float64).square()
+    return (1 - betas).cumprod(0)
+
+
+class Draw(NamedTuple):
+    """What a micro batch draws."""
+
+    step: Tensor
+    """Time steps, int64 [B]."""
+    noise: Tensor
+    """float32 [B, C, h, w]."""
+    keep: Tensor
+    """bool [B]: whether the sample keeps its condition vector."""
+
+
+def draw(config: NoiseConfig, seed: int, at: int, uids: Sequence[int], shape: Sequence[int]) -> Draw:
+    """Time steps, noise and dropped conditions of samples, on the CPU.
+
+    Each depends on (seed, step of the training, uid of the sample) alone: neither on the rank nor on the
+    number of ranks, so that a resumed or a re-sharded run repeats them.
+
+    Args:
+        config: how to draw.
+        seed: of the run.
+        at: steps done so far.
+        uids: of the samples.
+        shape: of a latent, (C, h, w).
+    """
+    steps, noises, keeps = [], [], []
+    for uid in uids:
+        key = hashlib.blake2b(f"{seed}/{at}/{uid}".encode(), digest_size=8).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key, "big") >> 1)
+        steps.append(torch.randint(STEPS, (), generator=generator))
+        keeps.append(torch.rand((), generator=generator) >= config.drop)
+        noise = torch.randn(tuple(shape), generator=generator)
+        if config.offset:
+            noise = noise + config.offset * torch.randn(shape[0], 1, 1, generator=generator)
+        noises.append(noise)
+    return Draw(torch.stack(steps), torch.stack(noises), torch.stack(keeps))
+
+
+def noised(clean: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+    """sqrt(alpha) clean + sqrt(1 - alpha) noise; alpha [B] of each sample's time step."""
+    alpha = alpha.to(clean.dtype).view(-1, *[1] * (clean.ndim - 1))
+    return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+
+
+def weights(config: NoiseConfig, alpha: Tensor) -> Tensor:
+    """Weight of each sample's squared error, [B]: min(SNR, gamma) / SNR, or 1."""
+    if config.min_snr is None:
+        return torch.ones_like(alpha)
+    snr = alpha / (1 - alpha)
+    return snr.clamp(max=config.min_snr) / snr
+
+
+def error(predicted: Tensor, noise: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid samples of the weighted mean squared error, 0-d; 0 where none is valid.
+
+    predicted, noise: [B, C, h, w]; weight: [B]; valid: bool [B].
+    """
+    each = (predicted.float() - noise.float()).square().flatten(1).mean(1) * weight.float()
+    return (each * valid).sum() / valid.sum().clamp(min=1)
+
+
+class Guidance(Config):
+    """Guidance over the condition vector: eps(0) + scale (eps(vector) - eps(0))."""
+
+    scale: float = Field(default=3.0, ge=0)
+    """1 is no guidance, and one pass in place of two."""
+    start: float = Field(default=0.0, ge=0, le=1)
+    """Share of the sampler's steps after which it begins."""
+    stop: float = Field(default=1.0, ge=0, le=1)
+    """Share of the sampler's steps after which it ends."""
+    shape: Literal["constant", "cosine"] = "constant"
+    """`cosine`: rises from 1 to `scale` and falls back to 1 between `start` and `stop`."""
+
+    def at(self, progress: float) -> float:
+        """Scale at a share 0..1 of the steps."""
+        if not self.start <= progress <= self.stop:
+            return 1.0
+        if self.shape == "constant" or self.start == self.stop:
+            return self.scale
+        place = (progress - self.start) / (self.stop - self.start)
+        rise = float(0.5 - 0.5 * torch.cos(torch.tensor(2 * torch.pi * place)))
+        return 1 + (self.scale - 1) * rise
+
+
+def guided(predict: Callable[[Tensor], Tensor], vector: Tensor, scale: float) -> Tensor:
+    """Prediction for `vector` [B, width], guided; zero vectors and scale 1 take one pass."""
+    if scale == 1 or not vector.any():
+        return predict(vector)
+    without, with_ = predict(torch.zeros_like(vector)), predict(vector)
+    return without + scale * (with_ - without)

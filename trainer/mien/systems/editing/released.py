@@ -1,0 +1,167 @@
+"""Released weights of MagicFace and RigFace: folders of diffusers UNets, mapped strictly both ways.
+
+The layer that takes the condition vector is called `au_aug_mlp` in both releases and `class_embedding` in
+diffusers (magicface spec 7, rigface spec 7).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mien.errors import DataError
+from mien.systems.editing.config import ConditionConfig, UNetConfig
+from mien.systems.editing.unets import denoiser, identity_unet, is_tail
+
+FILES = ("diffusion_pytorch_model.safetensors", "model.safetensors")
+"""Names that a UNet's weights have in a diffusers folder; the first is written."""
+
+_VECTOR, _THEIRS = "class_embedding.", "au_aug_mlp."
+
+
+@dataclass(frozen=True)
+class Release:
+    """Where a release keeps its two UNets, and what its denoiser takes."""
+
+    identity: tuple[str, ...]
+    """Folders of the identity network, the first that exists is taken."""
+    denoiser: tuple[str, ...]
+    condition: ConditionConfig
+
+
+RELEASES = {
+    "magicface": Release(
+        ("ID_enc",), ("denoising_unet",), ConditionConfig(width=12, maps=1)
+    ),
+    "rigface": Release(
+        ("pre_trained/unet_id/checkpoint-70000", "pre_trained/unet_id", "unet_id"),
+        ("pre_trained/unet_denoise/checkpoint-70000", "pre_trained/unet_denoise", "unet_denoise"),
+        ConditionConfig(width=64, maps=2),
+    ),
+}  # fmt: skip
+
+
+def read_release(
+    name: str, folder: Path, unet: UNetConfig
+) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
+    """Weights of `identity` and `denoiser` by our names, float32, and of the identity network's unused tail.
+
+    Args:
+        name: of `RELEASES`.
+        folder: as downloaded.
+        unet: sizes of both networks.
+
+    Raises:
+        DataError: for an absent folder or file, one that is not safetensors, and for any name or shape that
+            does not fit; nothing is made up in its place.
+    """
+    release, found, tail = RELEASES[name], {}, {}
+    with torch.device("meta"):
+        wanted = {"identity": identity_unet(unet), "denoiser": denoiser(unet, release.condition)}
+    for part, places in (("identity", release.identity), ("denoiser", release.denoiser)):
+        file = _weights(folder, places)
+        state = _renamed(_read(file), file)
+        if part == "identity":
+            tail = {key: state.pop(key) for key in list(state) if is_tail(key, unet)}
+        _require(state, {key: value.shape for key, value in wanted[part].state_dict().items()}, file)
+        found[part] = state
+    return found, tail
+
+
+def write_release(
+    name: str,
+    folder: Path,
+    states: Mapping[str, Mapping[str, Tensor]],
+    tail: Mapping[str, Tensor],
+    unet: UNetConfig,
+) -> None:
+    """Two diffusers folders, `config.json` and safetensors, as `read_release` reads them.
+
+    Args:
+        name: of `RELEASES`.
+        folder: to write into; made if absent.
+        states: `identity` and `denoiser`: tensors by our names.
+        tail: of the identity network; zeros are written where it is empty, since nothing reads it.
+        unet: sizes of both.
+    """
+    from diffusers import UNet2DConditionModel
+
+    release = RELEASES[name]
+    with torch.device("meta"):
+        whole = UNet2DConditionModel(**unet.arguments())
+    ends = {
+        key: torch.zeros(value.shape) for key, value in whole.state_dict().items() if is_tail(key, unet)
+    } | dict(tail)
+    condition = release.condition
+    own = unet.arguments() | {
+        "in_channels": unet.latent_channels * (1 + condition.maps),
+        "class_embed_type": "simple_projection",
+        "projection_class_embeddings_input_dim": condition.width,
+    }
+    for places, state, arguments in (
+        (release.identity, dict(states["identity"]) | ends, unet.arguments()),
+        (release.denoiser, dict(states["denoiser"]), own),
+    ):
+        target = folder / places[0]
+        target.mkdir(parents=True, exist_ok=True)
+        config = {"_class_name": "UNet2DConditionModel", "sample_size": 64} | arguments
+        (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        save_file({key: value.contiguous() for key, value in state.items()}, target / FILES[0])
+
+
+def _weights(folder: Path, places: tuple[str, ...]) -> Path:
+    if not folder.is_dir():
+        raise DataError("no such folder", where=folder, fix="give the folder of the downloaded release")
+    files = [folder / place / name for place in places for name in FILES]
+    for file in files:
+        if file.is_file():
+            return file
+    raise DataError(
+        "a UNet of the release is missing", where=folder / places[0] / FILES[0],
+        fix="download the release whole; only safetensors are read",
+    )  # fmt: skip
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(file, "pt") as opened:
+            return {key: opened.get_tensor(key).float() for key in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"not a safetensors file: {error}", where=file, fix="download it again") from error
+
+
+def _renamed(state: dict[str, Tensor], file: Path) -> dict[str, Tensor]:
+    both = {_VECTOR, _THEIRS} <= {f"{key.partition('.')[0]}." for key in state}
+    if both:
+        raise DataError(
+            f"holds {_THEIRS}* and {_VECTOR}*: one would hide the other", where=file, fix="remove one"
+        )
+    return {
+        _VECTOR + key.removeprefix(_THEIRS) if key.startswith(_THEIRS) else key: value
+        for key, value in state.items()
+    }
+
+
+def _require(state: Mapping[str, Tensor], wanted: Mapping[str, torch.Size], file: Path) -> None:
+    missing, more = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
+    wrong = [key for key in wanted if key in state and state[key].shape != wanted[key]]
+    if not (missing or more or wrong):
+        return
+    told = []
+    if missing:
+        told.append(f"{len(missing)} tensors are missing, first {missing[0]}")
+    if more:
+        told.append(f"{len(more)} are unknown, first {more[0]}")
+    if wrong:
+        shape, want = [*state[wrong[0]].shape], [*wanted[wrong[0]]]
+        told.append(f"{len(wrong)} have another shape, first {wrong[0]} {shape} in place of {want}")
+    raise DataError(
+        "; ".join(told), where=file, fix="give the release that the recipe's model section describes"
+    )
