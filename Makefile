@@ -15,7 +15,7 @@ JOBS ?= 2
 STEPS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-gpu reproduce-ablation reproduce-twins reproduce-units reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-editing bench-gpu reproduce-ablation reproduce-twins reproduce-units reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -57,7 +57,7 @@ check: setup  ## Style, types, shell scripts
 test: setup  ## The test suite, on a CPU
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
-bench: bench-step bench-stream bench-remote bench-faces bench-kernels bench-checkpoint bench-startup bench-plan  ## Every benchmark, one after another
+bench: bench-step bench-stream bench-remote bench-faces bench-kernels bench-checkpoint bench-startup bench-plan bench-editing  ## Every benchmark, one after another
 
 bench-step: data  ## A training step against a bare loop and against open_clip's loss
 	$(BIN)/python -m mien.engine.bench
@@ -76,6 +76,9 @@ bench-kills: setup  ## Kill corpus builds at random times, three seeds: the same
 
 bench-plan: setup  ## Plans against measured FLOPs and memory, and the plan of ViT-L/14
 	$(BIN)/python -m mien.plan.bench
+
+bench-editing: setup  ## A training step and 20 edits of one photo, against the editor as published
+	$(BIN)/python -m mien.systems.editing.bench
 
 bench-gpu: setup  ## On a machine with a card: the kernels, and plans against a step's FLOPs, memory and time
 	$(BIN)/python kernels/benchmarks/contrast.py
