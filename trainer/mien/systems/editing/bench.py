@@ -23,8 +23,8 @@ from mien.systems.editing.noise import Guidance, NoiseConfig, guided
 from mien.systems.editing.published import PublishedEditor
 from mien.systems.editing.sampler import SAMPLERS, SampleConfig, sample
 
-MIDDLE = UNetConfig(channels=(80, 160, 320, 320), groups=16, heads=4, prompt_width=96)
-"""A quarter of Stable Diffusion's width; with latents of 32 x 32, attention has its share of the work."""
+MIDDLE = UNetConfig(channels=(64, 128, 192, 192), groups=16, heads=4, prompt_width=96)
+"""A fifth of Stable Diffusion's width; with latents of 32 x 32, attention has its share of the work."""
 
 CONDITION = ConditionConfig(width=12)
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--side", type=int, default=32, help="of a latent; 64 is 512 pixels")
     parser.add_argument("--batch", type=int, default=2, help="pairs of a training step")
     parser.add_argument("--edits", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=4, help="of the sampler; the ratio hardly depends on it")
+    parser.add_argument("--steps", type=int, default=2, help="of the sampler; the ratio hardly depends on it")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
         "--full", action="store_true", help="at the width of Stable Diffusion 1.5; needs a GPU"
