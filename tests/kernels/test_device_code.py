@@ -6,12 +6,14 @@ import re
 import subprocess
 
 import pytest
+import torch
 import triton
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.knobs import nvidia
 
+from mien_kernels.triton import tune
 from mien_kernels.triton.device import group_patches, mine, negatives
 from mien_kernels.triton.tiles import SAFE, TABLE, Tile
 
@@ -139,3 +141,14 @@ def test_grouping(card, kernel):
     tile, constants = Tile(64, 64, 64, 4, 2), {"ACC": tl.float32, "BLOCK_P": 64, "BLOCK_D": 64}
     found = compiled(getattr(group_patches, kernel), constants, CARDS[card][0], "bf16", tile)
     assert found["spilled"] == 0
+
+
+def test_the_tuner_tries_tiles_that_fit_and_needs_a_card(monkeypatch, capsys):
+    for dtype in (torch.bfloat16, torch.float32):
+        for tile in tune.candidates(dtype):
+            assert 32 <= tile.rows * tile.columns / (32 * tile.warps) <= 128
+            assert tile.depth * dtype.itemsize == 128
+    if not torch.cuda.is_available():
+        monkeypatch.setattr("sys.argv", ["tune"])
+        assert tune.main() == 2
+        assert "no CUDA device" in capsys.readouterr().err
