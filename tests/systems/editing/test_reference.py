@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mien.systems.editing.config import ConditionConfig, UNetConfig
 from mien.systems.editing.model import Editor
 from mien.systems.editing.published import PublishedEditor
-from mien.systems.editing.reference import capture
+from mien.systems.editing.reference import blocks, capture
 from mien.systems.editing.unets import identity_unet, is_tail
 
 SMALL = UNetConfig(channels=(32, 32, 64, 64), groups=8, heads=4, prompt_width=32, layers=1)
@@ -173,3 +174,21 @@ def test_sizes_and_cost_at_full_width(width: int, maps: int, parameters: int) ->
     assert trimmed == pytest.approx(951, abs=0.6)
     assert cached == pytest.approx(926, abs=0.6)
     assert doubled == pytest.approx(1222, abs=0.6)
+
+
+def test_processors_name_no_tensor_twice_and_are_copied_with_their_norms(editor: Editor) -> None:
+    stock = UNet2DConditionModel(**SMALL.arguments()).state_dict()
+    more = {"class_embedding.weight", "class_embedding.bias"}
+    assert editor.denoiser.state_dict().keys() == stock.keys() | more
+    assert len(list(editor.denoiser.parameters())) == len(stock) + 2
+    given, photos = inputs(), torch.randn(2, 4, 8, 8, dtype=torch.float64)
+    other = copy.deepcopy(editor)
+    want = editor.noise(**given, bank=editor.features(photos))
+    with torch.no_grad():
+        for _, block in blocks(other.denoiser):
+            block.norm1.weight.mul_(3)
+    changed = other.noise(**given, bank=editor.features(photos))
+    assert (changed - want).abs().max() > 1e-3
+    naive = published(other, photos)
+    torch.testing.assert_close(changed, naive.noise(**given), rtol=0, atol=1e-12)
+    torch.testing.assert_close(editor.noise(**given, bank=editor.features(photos)), want, rtol=0, atol=0)
