@@ -48,7 +48,7 @@ def gradients(gradient: Tensor, a: Tensor, c: Tensor, indices: Tensor) -> tuple[
 
 def _width(depth: int) -> int:
     """Numbers of a row at a time; few in the interpreter, so that tests see edges of several."""
-    return 4 if interpreted() else min(512, triton.next_power_of_2(max(1, depth)))
+    return 16 if interpreted() else min(512, triton.next_power_of_2(max(1, depth)))
 
 
 def _acc(dtype: torch.dtype) -> tl.dtype:
