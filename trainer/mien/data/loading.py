@@ -185,9 +185,12 @@ def _drain(loader: DataLoader) -> Generator[Loaded, None, None]:
 def _tell_of_dead(workers: list[Any], error: Exception) -> None:
     """Raise the loader's own error if a worker is dead: it was killed while its batch was being handed over.
 
-    Its sockets close a moment before it counts as ended.
+    Its sockets, its sentinel among them, close a moment before it counts as ended.
     """
-    multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=_DEATH_S)
+    ended = multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=_DEATH_S)
+    for worker in workers:
+        if worker.sentinel in ended:
+            worker.join(_DEATH_S)
     dead = [worker for worker in workers if not worker.is_alive()]
     if dead:
         ends = ", ".join(f"pid {worker.pid}: exit code {worker.exitcode}" for worker in dead)
