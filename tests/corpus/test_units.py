@@ -36,7 +36,7 @@ from mien.errors import DataError
 from mien.faces.actions import ACTION_UNITS
 from mien.faces.captions_check import claims
 from mien.faces.emotions import BASIC, sample_expression
-from mien.faces.synth import KINDS
+from mien.faces.synth import make_emocap
 
 FEATURES = 1764
 NUMBERS = list(ACTION_UNITS)
@@ -67,7 +67,7 @@ def fitted() -> tuple[UnitMeter, Measured]:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory) -> ShardSet:
     out = tmp_path_factory.mktemp("faces") / "set"
-    KINDS["emocap"](
+    make_emocap(
         out, people=3, images=6, seed=1, rig="builtin", size=64, style="studio", emotions=BASIC,
         first_person=0, extras=False, workers=1, progress=False,
     )  # fmt: skip

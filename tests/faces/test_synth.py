@@ -14,7 +14,7 @@ from mien.errors import DataError
 from mien.faces.captions import VISIBLE
 from mien.faces.captions_check import claims
 from mien.faces.emotions import BASIC
-from mien.faces.synth import KINDS, make_emocap
+from mien.faces.synth import make_emocap
 
 SMALL = {"people": 3, "images": 40, "seed": 7, "size": 48, "progress": False}
 
@@ -88,7 +88,7 @@ def test_other_seed_or_numbers_share_nobody(made, tmp_path):
 def test_extras_and_other_emotions(tmp_path):
     names = ("contempt", "happily surprised")
     few = {**SMALL, "images": 4, "size": 40}
-    folder = KINDS["emocap"](tmp_path / "x", workers=1, emotions=names, extras=True, **few)
+    folder = make_emocap(tmp_path / "x", workers=1, emotions=names, extras=True, **few)
     assert {record["label"] for record in _records(folder)} == {*names}
     members = ShardSet(folder).read(0).members
     shapes = {

@@ -25,7 +25,9 @@ def synth(
     out: Out,
     people: Annotated[int, typer.Option(help="Number of different people.", show_default=False)],
     images: Annotated[int, typer.Option(help="Number of samples.", show_default=False)],
-    kind: Annotated[str, typer.Option(help="What to make: emocap (captioned faces).")] = "emocap",
+    kind: Annotated[
+        str, typer.Option(help="What to make: emocap (captioned faces) or pairs (for face editors).")
+    ] = "emocap",
     seed: Annotated[int, typer.Option(help="Of everything, people too.")] = 0,
     rig: Annotated[
         str, typer.Option(help="builtin, or an ICT-FaceKit model: its FaceXModel folder or a packed npz.")
@@ -45,14 +47,18 @@ def synth(
     workers: Annotated[int, typer.Option(help="Processes; 0 is one for each CPU.")] = 0,
 ) -> None:
     """Make synthetic faces with ground truth, and a contact sheet sheet.png beside them."""
-    from mien.faces.emotions import BASIC
-    from mien.faces.synth import KINDS
+    from mien.makers import maker
 
-    if kind not in KINDS:
-        raise DataError(f"unknown kind {kind!r}", where="--kind", fix=f"one of: {', '.join(KINDS)}")
+    make, chosen = maker(kind), _names(emotions)
     if style not in ("studio", "wild"):
         raise DataError(f"unknown style {style!r}", where="--style", fix="give studio or wild")
-    KINDS[kind](
+    own: dict[str, object] = {"emotions": chosen} if chosen else {}
+    own |= {"extras": True} if extras else {}
+    if own and kind != "emocap":
+        raise DataError(
+            f"a set of {kind} has no {next(iter(own))}", where=f"--{next(iter(own))}", fix="leave it out"
+        )
+    make(
         out,
         people=people,
         images=images,
@@ -60,11 +66,10 @@ def synth(
         rig=rig,
         size=size,
         style=style,
-        emotions=_names(emotions) or BASIC,
         first_person=first_person,
-        extras=extras,
         workers=workers,
         progress=sys.stderr.isatty(),
+        **own,
     )
     print(out)
 

@@ -1,7 +1,8 @@
 """What a sample holds: schema names and versions, required members and JSON keys, the check of one sample.
 
 Members follow the emocapclip spec, section 2: an image and a UTF-8 JSON record. All schemas carry `uid`
-(int64), `label` (class) and `group` (person); `emocap/1` adds captions, `clip/1` has a video for an image.
+(int64), `label` (class) and `group` (person); `emocap/1` adds captions, `clip/1` has a video for an image,
+`pair/1` two images of one person with their action units (magicface spec, section 2).
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ def video_member(members: Members) -> bytes | None:
     return next((members[name] for name in VIDEOS if name in members), None)
 
 
-def image_member(members: Members) -> bytes | None:
-    """Encoded bytes of the sample's image, None if it has none."""
+def image_member(members: Members, part: str | None = None) -> bytes | None:
+    """Encoded bytes of the sample's image, None if it has none; `part` is `src` or `tgt` of a pair."""
     for name in IMAGES:
-        if (data := members.get(name)) is not None:
+        if (data := members.get(f"{part}.{name}" if part else name)) is not None:
             return data
     return None
 
@@ -96,6 +97,10 @@ def validate(schema: str, members: Members, where: object = "") -> Record:
     if schema in CLIPS:
         if video_member(members) is None:
             raise DataError("sample without a video", where=where, fix=f"add one of: {', '.join(VIDEOS)}")
+    elif schema in PAIRS:
+        if missing := [part for part in PAIR_PARTS if image_member(members, part) is None]:
+            fix = f"add {missing[0]}.png or {missing[0]}.jpg"
+            raise DataError(f"pair without the image {missing[0]}", where=where, fix=fix)
     elif image_member(members) is None:
         raise DataError("sample without an image", where=where, fix=f"add one of: {', '.join(IMAGES)}")
     record = parse_json(members.get("json"), where)
@@ -166,6 +171,29 @@ def _action_units(units: Any) -> str | None:
     return None
 
 
+def _pair(record: Record) -> str | None:
+    if reason := _labelled(record):
+        return reason
+    for key in ("au_src", "au_tgt"):
+        units = record.get(key)
+        if not isinstance(units, list) or len(units) != 12 or not all(_is_number(unit) for unit in units):
+            return f"`{key}` is not a list of 12 numbers"
+        if not all(0 <= unit <= 5 for unit in units):
+            return f"`{key}` leaves 0..5"
+    for key in ("jaw_src", "jaw_tgt"):
+        points = record.get(key)
+        if not isinstance(points, list) or len(points) != 17 or not all(_is_point(point) for point in points):
+            return f"`{key}` is not a list of 17 points [x, y]"
+    for key in ("video", "au_detector"):
+        if not isinstance(record.get(key), str) or not record[key]:
+            return f"`{key}` is not a text"
+    return None
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(_is_number(place) for place in value)
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
@@ -177,9 +205,16 @@ def _is_number(value: Any) -> bool:
 CLIPS = ("clip/1",)
 """Schemas whose samples are videos in place of images."""
 
+PAIRS = ("pair/1",)
+"""Schemas whose samples are two pictures of one person."""
+
+PAIR_PARTS = ("src", "tgt", "src.parse", "tgt.parse")
+"""Images of a pair: the person to edit, the goal, and what their pixels show (CelebAMask-HQ's labels)."""
+
 SCHEMAS: dict[str, Callable[[Record], str | None]] = {
     "labelled/1": _labelled,
     "emocap/1": _emocap,
     "clip/1": _labelled,
+    "pair/1": _pair,
 }
 """Check of a JSON record, by schema name and version."""

@@ -36,6 +36,7 @@ class Rendering:
         depth: float32 [size, size], cm from the camera along the optical axis; 0 without a head.
         regions: uint8 [size, size], index into `REGIONS`.
         landmarks: float32 [68, 2], Multi-PIE (iBUG) points (x, y) in pixels; they may lie outside.
+        resting: float32 [68, 2], where they would lie without any action: the pose alone.
         visible: bool [68], whether the camera sees the landmark.
     """
 
@@ -44,6 +45,7 @@ class Rendering:
     depth: np.ndarray
     regions: np.ndarray
     landmarks: np.ndarray
+    resting: np.ndarray
     visible: np.ndarray
 
 
@@ -71,6 +73,7 @@ def render(scene: Scene, rig: Rig, size: int) -> Rendering:
         depth=distance,
         regions=_majority(labels),
         landmarks=points / _SAMPLES,
+        resting=seen.place(surface.resting)[0] / _SAMPLES,
         visible=_visible(points, depth, seen, covered),
     )
 

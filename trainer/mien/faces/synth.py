@@ -9,34 +9,27 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from threadpoolctl import threadpool_limits
 
 from mien.data.writer import ShardWriter
-from mien.errors import DataError
 from mien.faces.actions import units_record
 from mien.faces.captions import describe
 from mien.faces.emotions import BASIC, COMPOUNDS, EMOTIONS, sample_asymmetry, sample_expression
 from mien.faces.person import Person, sample_person
+from mien.faces.production import Sample, SetPlan, check_plan, jpeg, npy, produce, requirement, track, uid
 from mien.faces.render import Rendering, render
 from mien.faces.rig import open_rig
 from mien.faces.scene import Scene, Style, sample_scene
 from mien.faces.sheet import contact_sheet
 
-_SIZES = (32, 1024)
-_CHUNK = 16
 _SHEET = 56
 # Streams of the random numbers of a set, so that no two of its draws are the same numbers.
 _ORDER, _PERSON, _SAMPLE = 1, 2, 3
@@ -45,17 +38,10 @@ _EYES, _NOSE, _CORNERS = (slice(36, 42), slice(42, 48)), 30, (48, 54)
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(SetPlan):
     """Everything that decides the content of a set of captioned faces; fields as in `make_emocap`."""
 
-    people: int
-    images: int
-    seed: int
-    rig: str
-    size: int
-    style: Style
     emotions: tuple[str, ...]
-    first_person: int
     extras: bool
 
     def cast(self) -> tuple[np.ndarray, np.ndarray]:
@@ -107,14 +93,15 @@ def make_emocap(
         DataError: for numbers or names that make no set, a rig that cannot be opened, or a folder in use.
     """
     out = Path(out)
-    plan = Plan(people, images, seed, str(rig), size, style, tuple(emotions), first_person, extras)
+    plan = Plan(people, images, seed, str(rig), size, style, first_person, tuple(emotions), extras)
     _check(plan, out, workers)
     open_rig(plan.rig)
     sheet: list[tuple[str, bytes]] = []
     emotion, _ = plan.cast()
     wanted = _sheet_indices(emotion, len(plan.emotions))
+    made = track(produce(_make, plan, plan.images, workers), plan.images, f"faces for {out.name}", progress)
     with ShardWriter(out, "emocap/1") as writer:
-        for index, (key, members) in enumerate(_track(_samples(plan, workers), plan.images, out, progress)):
+        for index, (key, members) in enumerate(made):
             writer.write(key, members)
             if index in wanted:
                 sheet.append((plan.emotions[emotion[index]], members["jpg"]))
@@ -122,56 +109,14 @@ def make_emocap(
     return out
 
 
-KINDS: dict[str, Callable[..., Path]] = {"emocap": make_emocap}
-"""Makers by the name that `mien data synth --kind` takes."""
-
-
 def _check(plan: Plan, out: Path, workers: int) -> None:
-    def require(holds: bool, what: str, fix: str) -> None:
-        if not holds:
-            raise DataError(what, where=out, fix=fix)
-
+    require = requirement(out)
+    check_plan(plan, out, workers)
     known = (*EMOTIONS, *COMPOUNDS)
-    require(plan.people >= 1, f"a set of {plan.people} people", "give 1 or more")
-    require(plan.images >= 1, f"a set of {plan.images} images", "give 1 or more")
-    require(plan.seed >= 0, f"seed {plan.seed} is negative", "give 0 or more")
-    require(plan.first_person >= 0, f"first person {plan.first_person} is negative", "give 0 or more")
-    require(workers >= 0, f"{workers} workers", "give 0 (one for each CPU) or more")
-    low, high = _SIZES
-    require(low <= plan.size <= high, f"pictures of {plan.size} pixels", f"give {low} to {high}")
-    require(plan.style in ("studio", "wild"), f"unknown style {plan.style!r}", "give studio or wild")
     unknown = [name for name in plan.emotions if name not in known]
     require(not unknown, f"unknown emotion {unknown[:1]}", f"choose from: {', '.join(known)}")
     require(len(plan.emotions) > 0, "no emotions", "name one or more")
     require(len({*plan.emotions}) == len(plan.emotions), "an emotion is named twice", "name each once")
-    require(not out.exists() or out.is_dir(), "is not a folder", "give another path")
-    require(
-        not out.is_dir() or not any(out.iterdir()), "folder is not empty", "give another folder or empty it"
-    )
-
-
-Sample = tuple[str, dict[str, bytes]]
-
-
-def _samples(plan: Plan, workers: int) -> Iterator[Sample]:
-    """Samples in order, made by this process (1 worker) or by a pool."""
-    chunks = [range(start, min(start + _CHUNK, plan.images)) for start in range(0, plan.images, _CHUNK)]
-    count = min(workers or os.cpu_count() or 1, len(chunks))
-    if count == 1:
-        for chunk in chunks:
-            yield from _make_chunk(plan, chunk)
-        return
-    # Spawned, not forked: the parent may hold threads (torch, progress bar).
-    with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
-        for made in pool.map(partial(_make_chunk, plan), chunks):
-            yield from made
-
-
-def _make_chunk(plan: Plan, chunk: range) -> list[Sample]:
-    # One thread a process: faster with many processes, and sums come out the same with any number of workers.
-    with threadpool_limits(1):
-        emotion, person = _cast(plan)
-        return [_make(plan, index, int(emotion[index]), int(person[index])) for index in chunk]
 
 
 @cache
@@ -179,9 +124,10 @@ def _cast(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     return plan.cast()
 
 
-def _make(plan: Plan, index: int, emotion: int, number: int) -> Sample:
+def _make(plan: Plan, index: int) -> Sample:
     """One sample: key and encoded members."""
-    person, asymmetry = _person(plan.seed, number)
+    emotion, number = (int(column[index]) for column in _cast(plan))
+    person, asymmetry = person_of(plan.seed, number)
     rng = np.random.default_rng([plan.seed, _SAMPLE, index])
     expression = sample_expression(plan.emotions[emotion], rng, asymmetry=asymmetry)
     scene = sample_scene(person, expression.actions, rng, plan.style)
@@ -190,7 +136,7 @@ def _make(plan: Plan, index: int, emotion: int, number: int) -> Sample:
     picture = render(scene, open_rig(plan.rig), plan.size)
     record = {
         "v": 1,
-        "uid": _uid(plan.seed, index),
+        "uid": uid("emocap", plan.seed, index),
         "movie": number,
         "shot": emotion,
         "track": -1,
@@ -206,24 +152,19 @@ def _make(plan: Plan, index: int, emotion: int, number: int) -> Sample:
         "pose": [round(angle, 2) for angle in scene.pose],
         "gaze": [round(angle, 2) for angle in scene.gaze],
     }
-    members = {"jpg": _jpeg(picture.image), "json": json.dumps(record).encode()}
+    members = {"jpg": jpeg(picture.image), "json": json.dumps(record).encode()}
     if plan.extras:
-        members["landmarks.npy"] = _npy(picture.landmarks.astype(np.float32))
-        members["normals.npy"] = _npy(picture.normals.astype(np.float16))
-        members["depth.npy"] = _npy(picture.depth.astype(np.float16))
+        members["landmarks.npy"] = npy(picture.landmarks.astype(np.float32))
+        members["normals.npy"] = npy(picture.normals.astype(np.float16))
+        members["depth.npy"] = npy(picture.depth.astype(np.float16))
     return f"{number:06d}_{emotion:02d}_{index:08d}_0", members
 
 
 @cache
-def _person(seed: int, number: int) -> tuple[Person, float]:
+def person_of(seed: int, number: int) -> tuple[Person, float]:
+    """A person of a set by number, and how unlike the two sides of that face habitually act."""
     rng = np.random.default_rng([seed, _PERSON, number])
     return sample_person(int(rng.integers(2**63))), sample_asymmetry(rng)
-
-
-def _uid(seed: int, index: int) -> int:
-    """A 63-bit id of a sample, different for every (seed, index) but for accidents of 2^-63."""
-    digest = hashlib.sha256(f"emocap {seed} {index}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 @cache
@@ -249,24 +190,6 @@ def _geometry(picture: Rendering, scene: Scene) -> dict[str, Any]:
         "lm5": [[round(float(x), 1), round(float(y), 1)] for x, y in five],
         "q": {"det": 1.0, "blur": round(float(laplacian.var()), 1), "yaw": round(scene.pose[0], 2)},
     }
-
-
-def _jpeg(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=95)
-    return buffer.getvalue()
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _track(samples: Iterator[Sample], total: int, out: Path, show: bool) -> Iterator[Sample]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=not show) as bar:
-        yield from bar.track(samples, total=total, description=f"faces for {out.name}")
 
 
 def _sheet_indices(emotion: np.ndarray, classes: int) -> set[int]:
