@@ -14,7 +14,7 @@ from mien.systems.emocapclip.baselines import openai
 from mien.systems.emocapclip.exports.as_transformers import clip_state
 from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.tokens import tokenize
-from mien.systems.emocapclip.weights import read_state
+from mien.systems.weights import read_state
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,8 @@ from mien.systems.emocapclip.local import region_masks
 from mien.systems.emocapclip.model import EmoCapCLIP
 from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.towers import OpenClipImage, TextTower, build_towers
-from mien.systems.emocapclip.weights import load_open_clip, load_strictly, read_state
+from mien.systems.emocapclip.weights import load_open_clip
+from mien.systems.weights import load_strictly, read_state
 
 CLIP = {
     "embed_dim": 24,

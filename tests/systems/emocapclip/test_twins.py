@@ -12,7 +12,7 @@ from mien.systems.emocapclip.load import EmoCapEncoder
 from mien.systems.emocapclip.model import EmoCapCLIP
 from mien.systems.emocapclip.module import EmoCapModule
 from mien.systems.emocapclip.rows import unit
-from mien.systems.emocapclip.weights import load_strictly
+from mien.systems.weights import load_strictly
 
 TWINS = ("clip", "siglip", "dreamlip", "flair")
 TOWERS = (

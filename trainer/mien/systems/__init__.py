@@ -126,7 +126,7 @@ def _emocapclip() -> System:
         return load_encoder(run, which)
 
     def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
-        from mien.systems.emocapclip.load import state_for_export
+        from mien.systems.weights import state_for_export
 
         return state_for_export(run, which)
 
@@ -180,7 +180,7 @@ def _finetune() -> System:
         return load_finetuned(run, which)
 
     def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
-        from mien.systems.emocapclip.load import state_for_export
+        from mien.systems.weights import state_for_export
 
         return state_for_export(run, which)
 

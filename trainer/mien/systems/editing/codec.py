@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.errors import RunError
+from mien.systems.editing.config import CodecConfig
 
 VAE_SCALE = 0.18215
 """Of Stable Diffusion 1.5: brings its latents to about unit variance."""
@@ -37,6 +38,42 @@ class Codec(Protocol):
     def decode(self, latents: Tensor) -> Tensor:
         """Pictures of unscaled latents."""
         ...
+
+
+def open_codec(config: CodecConfig) -> Codec:
+    """The codec of a recipe.
+
+    Raises:
+        RunError: if its autoencoder cannot be read, or makes other latents than the recipe says.
+    """
+    if config.kind == "patches":
+        return PatchCodec(config.factor)
+    if config.folder is None:
+        return NoCodec(config.target_scale)
+    codec = load_vae(Path(config.folder), config.target_scale)
+    if codec.factor != config.factor:
+        fix = f"set model.codec.factor={codec.factor}"
+        raise RunError(
+            f"this autoencoder makes one place of {codec.factor} pixels", where=config.folder, fix=fix
+        )
+    return codec
+
+
+class NoCodec:
+    """For sets that hold latents: nothing is encoded."""
+
+    channels = 0
+    factor = 0
+
+    def __init__(self, target_scale: float) -> None:
+        self.target_scale = target_scale
+
+    def encode(self, pictures: Tensor) -> Tensor:
+        """Raises RunError: there is nothing to encode with."""
+        fix = "write latents into the set, or name the autoencoder"
+        raise RunError("pictures, but no autoencoder", where="model.codec.folder", fix=fix)
+
+    decode = encode
 
 
 class PatchCodec:

@@ -8,6 +8,10 @@ from pydantic import Field, model_validator
 
 from mien.config import Config
 
+MaskMode = Literal["person", "face"]
+"""What of a condition image is black: the whole person (released weights), or the face alone, so that hair,
+ears, neck and clothes stay in the picture."""
+
 
 class UNetConfig(Config):
     """Both UNets; the defaults are those of Stable Diffusion 1.5."""
@@ -64,3 +68,54 @@ class ConditionConfig(Config):
     fill it up to the width of the time embedding, and it is added. `channel`: an MLP makes a channel."""
     hidden: int = Field(default=1024, ge=1)
     """`channel`: width of the MLP's hidden layer."""
+
+
+class CodecConfig(Config):
+    """Between pictures and latents."""
+
+    kind: Literal["vae", "patches"] = "vae"
+    """`vae`: a frozen autoencoder. `patches`: squares of pixels as channels, for tiny editors."""
+    folder: str | None = Field(default=None, min_length=1)
+    """`vae`: a diffusers folder (config.json and safetensors). null: the set holds latents, and nothing is
+    encoded in training."""
+    factor: int = Field(default=8, ge=1)
+    """Pixels of a side to one place of a latent."""
+    target_scale: float = Field(default=0.18215, gt=0)
+    """Multiplies the latent that is denoised; `patches` needs 1."""
+
+    def check(self, size: int, unet: UNetConfig) -> None:
+        """Raise ValueError where pictures of that side make no latents that the UNet takes."""
+        if self.kind == "patches" and unet.latent_channels != 3 * self.factor**2:
+            raise ValueError(f"unet.latent_channels is {3 * self.factor**2}: 3 x codec.factor x codec.factor")
+        step = self.factor * 2 ** (len(unet.channels) - 1)
+        if size % step:
+            levels = len(unet.channels)
+            raise ValueError(
+                f"image_size {size} must be a multiple of {step}: codec.factor, halved at {levels} levels"
+            )
+
+
+class NoiseConfig(Config):
+    """How noise is drawn and how its prediction is graded."""
+
+    beta_start: float = Field(default=0.00085, gt=0, lt=1)
+    beta_end: float = Field(default=0.012, gt=0, lt=1)
+    prediction: Literal["epsilon", "v", "sample"] = "epsilon"
+    """What the denoiser tells: the noise (released weights), the clean latent, or the velocity between both
+    (arXiv 2202.00512). Squares of pixels need `sample`: noise is more than a tiny network can carry."""
+    drop: float = Field(default=0.1, ge=0, le=1)
+    """Share of samples whose condition vector becomes zero, for guidance."""
+    min_snr: float | None = Field(default=None, gt=0)
+    """gamma of min-SNR weights (arXiv 2303.09556), commonly 5; null weighs all time steps alike."""
+    offset: float = Field(default=0.0, ge=0)
+    """Strength of noise that is one number a channel, beside that of each place."""
+
+
+class EditObjective(Config):
+    """The noise and what is weighed."""
+
+    noise: NoiseConfig = NoiseConfig()
+    face_weight: float = Field(default=1.0, ge=1)
+    """Weight of places that show the face, against 1 elsewhere."""
+    identity_lr: float = Field(default=1.0, gt=0)
+    """Rate of the identity network as a factor on that of the denoiser."""

@@ -11,22 +11,15 @@ from pydantic import Field
 from torch import Tensor
 
 from mien.config import Config
+from mien.systems.editing.config import NoiseConfig
+
+__all__ = [
+    "STEPS", "Draw", "Guidance", "NoiseConfig", "alphas", "draw", "error", "goal", "guided", "noised",
+    "weights",
+]  # fmt: skip
 
 STEPS = 1000
 """Time steps of Stable Diffusion 1.5's schedule."""
-
-
-class NoiseConfig(Config):
-    """How noise is drawn and how its prediction is graded."""
-
-    beta_start: float = Field(default=0.00085, gt=0, lt=1)
-    beta_end: float = Field(default=0.012, gt=0, lt=1)
-    drop: float = Field(default=0.1, ge=0, le=1)
-    """Share of samples whose condition vector becomes zero, for guidance."""
-    min_snr: float | None = Field(default=None, gt=0)
-    """gamma of min-SNR weights (arXiv 2303.09556), commonly 5; null weighs all time steps alike."""
-    offset: float = Field(default=0.0, ge=0)
-    """Strength of noise that is one number a channel, beside that of each place."""
 
 
 def alphas(config: NoiseConfig) -> Tensor:
@@ -79,21 +72,32 @@ def noised(clean: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
     return alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
 
 
+def goal(config: NoiseConfig, clean: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:
+    """What the denoiser should say, [B, C, h, w]; arguments as of `noised`."""
+    if config.prediction == "epsilon":
+        return noise
+    if config.prediction == "sample":
+        return clean
+    return noised(noise, -clean, alpha)
+
+
 def weights(config: NoiseConfig, alpha: Tensor) -> Tensor:
-    """Weight of each sample's squared error, [B]: min(SNR, gamma) / SNR, or 1."""
+    """Weight of each sample's squared error, [B]: 1, or that of min-SNR for what is predicted."""
     if config.min_snr is None:
         return torch.ones_like(alpha)
     snr = alpha / (1 - alpha)
-    return snr.clamp(max=config.min_snr) / snr
+    of_clean = snr.clamp(max=config.min_snr)
+    return {"epsilon": of_clean / snr, "v": of_clean / (snr + 1), "sample": of_clean}[config.prediction]
 
 
-def error(predicted: Tensor, noise: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
+def error(predicted: Tensor, wanted: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
     """Mean over the valid samples of the weighted mean squared error, 0-d; 0 where none is valid.
 
-    predicted, noise: [B, C, h, w]; weight: [B]; valid: bool [B].
+    predicted, wanted: [B, C, h, w]; weight: [B] or [B, 1, h, w]; valid: bool [B].
     """
-    each = (predicted.float() - noise.float()).square().flatten(1).mean(1) * weight.float()
-    return (each * valid).sum() / valid.sum().clamp(min=1)
+    squares = (predicted.float() - wanted.float()).square()
+    weight = weight.float().view(len(weight), 1, *(weight.shape[2:] or (1, 1)))
+    return ((squares * weight).flatten(1).mean(1) * valid).sum() / valid.sum().clamp(min=1)
 
 
 class Guidance(Config):

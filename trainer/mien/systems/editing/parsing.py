@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from mien.faces.regions import LABELS
+from mien.systems.editing.config import MaskMode
 
 CLASSES = (
     "background", "skin", "left_brow", "right_brow", "left_eye", "right_eye", "glasses", "left_ear",
@@ -14,9 +13,6 @@ CLASSES = (
     "hat",
 )  # fmt: skip
 """Names of the labels, as face-parsing networks number them."""
-
-MaskMode = Literal["person", "face"]
-"""What is blacked out: the person (released weights), or the face without ears, neck, cloth and hair."""
 
 KEPT = (7, 8, 9, 14, 16, 17, 18)
 """Labels that `face` leaves in the picture."""

@@ -22,6 +22,9 @@ SAMPLERS: dict[str, Callable[..., Any]] = {
 """By the name that `--sampler` takes; the first is the published one."""
 
 
+_PREDICTION = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample"}
+
+
 class SampleConfig(Config):
     """How an edit is sampled."""
 
@@ -75,7 +78,7 @@ def sample(
         here = here.expand(len(part), -1, -1, -1)
         scheduler = SAMPLERS[config.sampler](
             num_train_timesteps=STEPS, beta_start=noise.beta_start, beta_end=noise.beta_end,
-            beta_schedule="scaled_linear",
+            beta_schedule="scaled_linear", prediction_type=_PREDICTION[noise.prediction],
         )  # fmt: skip
         scheduler.set_timesteps(config.steps, device=photo.device)
         latents = start.expand(len(part), -1, -1, -1) * scheduler.init_noise_sigma

@@ -14,9 +14,7 @@ from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.model import EmoCapCLIP
 from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.tokens import tokenize
-from mien.systems.emocapclip.weights import load_strictly, read_state
-
-_PREFIX = "model."
+from mien.systems.weights import load_strictly, read_state, state_for_export
 
 
 class EmoCapEncoder:
@@ -152,20 +150,6 @@ def load(run: str | Path, which: str = "last", device: torch.device | None = Non
     model = EmoCapCLIP(bare, recipe.objective)
     load_strictly(model, state_for_export(folder, which), folder.path)
     return EmoCapEncoder(model, recipe.model.image_size, recipe.objective.local.patches, device)
-
-
-def state_for_export(folder: RunFolder, which: str = "last") -> dict[str, Tensor]:
-    """Weights of the dual encoder by name, contiguous float32 on the CPU; averaged ones where there are.
-
-    Raises:
-        RunError: if there is no usable checkpoint.
-    """
-    weights = folder.checkpoint(which).weights()
-    return {
-        name.removeprefix(_PREFIX): value.detach().float().contiguous().cpu()
-        for name, value in weights.items()
-        if name.startswith(_PREFIX)
-    }
 
 
 def start_from(model: nn.Module, source: str) -> None:

@@ -13,7 +13,7 @@ from mien.systems.emocapclip.baselines.expclip import files, load_expclip
 from mien.systems.emocapclip.config import ModelConfig, open_clip_names
 from mien.systems.emocapclip.load import EmoCapEncoder
 from mien.systems.emocapclip.model import EmoCapCLIP
-from mien.systems.emocapclip.weights import read_state
+from mien.systems.weights import read_state
 
 _FIX = "write clip, flip, farl, expclip, emoclip, or open_clip: and the name of an open_clip config"
 

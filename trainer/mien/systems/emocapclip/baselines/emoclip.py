@@ -15,7 +15,7 @@ from mien.systems.emocapclip.baselines.temporal import TemporalTransformer
 from mien.systems.emocapclip.load import EmoCapEncoder
 from mien.systems.emocapclip.model import EmoCapCLIP
 from mien.systems.emocapclip.rows import unit
-from mien.systems.emocapclip.weights import read_state, require_shapes
+from mien.systems.weights import read_state, require_shapes
 
 _BACKBONE = "backbone."
 _SCALE = "logit_scale"

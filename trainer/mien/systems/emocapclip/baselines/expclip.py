@@ -19,7 +19,7 @@ from mien.errors import RunError
 from mien.systems.emocapclip.baselines import openai
 from mien.systems.emocapclip.load import EmoCapEncoder
 from mien.systems.emocapclip.model import EmoCapCLIP
-from mien.systems.emocapclip.weights import read_state, require_shapes
+from mien.systems.weights import read_state, require_shapes
 
 HEAD = "mlp.weight"
 """Name of W in the published file."""

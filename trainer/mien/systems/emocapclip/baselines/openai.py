@@ -13,7 +13,7 @@ from mien.systems.emocapclip.config import LocalConfig, MiningConfig, ModelConfi
 from mien.systems.emocapclip.exports.as_open_clip import open_clip_state
 from mien.systems.emocapclip.load import EmoCapEncoder
 from mien.systems.emocapclip.model import EmoCapCLIP
-from mien.systems.emocapclip.weights import require_shapes
+from mien.systems.weights import require_shapes
 
 TOWERS = {
     (768, 3, 32, 32): "ViT-B-32-quickgelu",

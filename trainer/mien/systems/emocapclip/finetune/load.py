@@ -15,8 +15,7 @@ from mien.errors import RunError
 from mien.systems.emocapclip.finetune.config import FinetuneModel
 from mien.systems.emocapclip.finetune.model import FaceClassifier
 from mien.systems.emocapclip.finetune.samples import Transform
-from mien.systems.emocapclip.load import state_for_export
-from mien.systems.emocapclip.weights import load_strictly, read_state
+from mien.systems.weights import load_strictly, read_state, state_for_export
 
 _TOWER = "image."
 

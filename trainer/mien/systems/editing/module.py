@@ -1,0 +1,112 @@
+"""An editor in training: noise drawn by sample, features of the photo, error of the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mien.optim import decay_groups
+from mien.systems.base import Batch, SystemModule
+from mien.systems.editing.codec import Codec, open_codec
+from mien.systems.editing.config import CodecConfig, EditObjective
+from mien.systems.editing.model import Editor
+from mien.systems.editing.noise import alphas, draw, error, goal, noised, weights
+from mien.systems.editing.pair_samples import as_pixels
+
+if TYPE_CHECKING:
+    from mien.recipe import Recipe
+
+_VALIDATION_STEP = -1  # its draws are the same at every validation
+
+
+class Seen(NamedTuple):
+    """Latents of a micro batch."""
+
+    photo: Tensor
+    """[B, C, h, w], clean, as the identity network takes it."""
+    maps: Tensor
+    """[B, maps * C, h, w]."""
+    target: Tensor
+    """[B, C, h, w], scaled."""
+
+
+class EditModule(SystemModule):
+    """Both networks of an editor; a system names the maps of its batches.
+
+    Args:
+        recipe: the run's recipe.
+        editor: the networks.
+        codec: how pictures become latents.
+        maps: names of the condition pictures in a batch, in the order in which the denoiser takes them.
+    """
+
+    alpha: Tensor
+
+    def __init__(self, recipe: Recipe, editor: Editor, codec: CodecConfig, maps: tuple[str, ...]) -> None:
+        super().__init__(recipe)
+        assert isinstance(recipe.objective, EditObjective)
+        self.objective = recipe.objective
+        self.model = editor
+        self.codec: Codec = open_codec(codec)
+        self.maps = maps
+        self.register_buffer("alpha", alphas(self.objective.noise).float(), persistent=False)
+
+    def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        """Weighted error of what the denoiser says of the target, at each sample's own time step."""
+        seen = self.latents(batch)
+        noise = self.objective.noise
+        drawn = draw(noise, self.recipe.seed, step, batch["uid"].tolist(), seen.target.shape[1:])
+        at, keep = drawn.step.to(self.device), drawn.keep.to(self.device)
+        epsilon = drawn.noise.to(seen.target)
+        alpha = self.alpha[at]
+        vector = batch["vector"].to(seen.target) * keep[:, None]
+        bank = self.model.features(seen.photo)
+        predicted = self.model.noise(noised(seen.target, epsilon, alpha), seen.maps, at, vector, bank)
+        weight = self._places(batch, seen.target) * weights(noise, alpha)[:, None, None, None]
+        wanted = goal(noise, seen.target, epsilon, alpha)
+        return error(predicted, wanted, weight, batch["valid"]), {}
+
+    def latents(self, batch: Batch) -> Seen:
+        """Of the pictures of a batch; those that the set already holds are taken as they are."""
+        if "latents" in batch:
+            photo, *maps, target = batch["latents"].to(self.device, torch.float32).unbind(1)
+            return Seen(photo, torch.cat(maps, 1), target * self.codec.target_scale)
+        photo, *maps, target = (
+            self.codec.encode(as_pixels(batch[name])) for name in ("src", *self.maps, "tgt")
+        )
+        return Seen(photo, torch.cat(maps, 1), target * self.codec.target_scale)
+
+    def _places(self, batch: Batch, like: Tensor) -> Tensor:
+        """Weight of each place of the latents, [B, 1, h, w]: more where the face is."""
+        if self.objective.face_weight == 1:
+            return like.new_ones(len(like), 1, 1, 1).expand(-1, 1, *like.shape[2:])
+        share = F.adaptive_avg_pool2d(batch["face"].to(like), (like.shape[2], like.shape[3]))
+        return 1 + (self.objective.face_weight - 1) * share
+
+    @torch.no_grad()
+    def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
+        """The loss with the same draws at every validation."""
+        return {"loss": self.loss(batch, _VALIDATION_STEP)[0]}
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The denoiser at the recipe's rate, the identity network at `identity_lr` times it."""
+        groups = decay_groups(self.model.identity, self.objective.identity_lr) + decay_groups(
+            self.model.denoiser
+        )
+        return groups if self.model.to_map is None else groups + decay_groups(self.model.to_map)
+
+    def blocks(self) -> list[nn.Module]:
+        """Levels of both networks, in the order in which they are called."""
+        found: list[nn.Module] = []
+        for unet in (self.model.identity, self.model.denoiser):
+            found += [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
+        return found
+
+    def pictures(self, batch: Batch, count: int) -> Tensor | None:
+        """Source, conditions and target of each sample, side by side."""
+        shown = [batch[name] for name in ("src", *self.maps, "tgt") if name in batch]
+        return torch.cat(shown, 3)[:count] if shown else None

@@ -1,0 +1,1 @@
+"""MagicFace: one person's expression moved by differences of action units."""
