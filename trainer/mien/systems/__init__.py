@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from mien.config import Config
 from mien.errors import RunError
+from mien.systems.editing.config import EditObjective
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.finetune.config import FinetuneModel, FinetuneObjective
+from mien.systems.magicface.config import MagicFaceModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -190,5 +192,32 @@ def _finetune() -> System:
     )  # fmt: skip
 
 
-SYSTEMS: dict[str, System] = {"emocapclip": _emocapclip(), "emocapclip_finetune": _finetune()}
+def _magicface() -> System:
+    def build(recipe: Recipe) -> SystemModule:
+        from mien.systems.magicface.module import MagicFaceModule
+
+        return MagicFaceModule(recipe)
+
+    def transform(recipe: Recipe, split: str) -> Callable[..., dict[str, Any]]:
+        from mien.systems.magicface.samples import Transform
+
+        assert isinstance(recipe.model, MagicFaceModel)
+        return Transform(recipe.model)
+
+    def collate(recipe: Recipe) -> Callable[..., dict[str, Any]]:
+        from mien.systems.magicface.samples import collate as collate_items
+
+        return collate_items
+
+    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
+        from mien.systems.weights import state_for_export
+
+        return state_for_export(run, which)
+
+    return System("magicface", MagicFaceModel, EditObjective, build, transform, collate, None, export)
+
+
+SYSTEMS: dict[str, System] = {
+    "emocapclip": _emocapclip(), "emocapclip_finetune": _finetune(), "magicface": _magicface(),
+}  # fmt: skip
 """Every system by name."""

@@ -24,6 +24,10 @@ class MagicFaceModel(Config):
     jaw: Literal["expression", "rest"] = "expression"
     """Whether the dots follow the open jaw of the target (released), or show the pose alone, which neither
     betrays AU26 in training nor resists it afterwards."""
+    prompt: str | None = None
+    """Safetensors file with the states [1, T, W] of the constant prompt as `prompt`; null is one zero."""
+    checkpointing: bool = False
+    """Recompute the networks' activations in the backward pass: less memory, about a third more time."""
     init_from: str | None = None
     """Folder of Stable Diffusion 1.5 (its `unet`), of released weights, or a run to start from."""
 

@@ -1,0 +1,79 @@
+"""Starting weights of an editor: Stable Diffusion 1.5, a release, or another run; and the constant prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mien.engine.rundir import RunFolder
+from mien.errors import DataError, RunError
+from mien.systems.editing.config import UNetConfig
+from mien.systems.editing.model import Editor
+from mien.systems.editing.released import RELEASES, read_release
+from mien.systems.editing.unets import is_tail
+from mien.systems.weights import load_strictly, read_state, require_shapes, state_for_export
+
+_RECIPE = "recipe.yaml"
+
+
+def read_prompt(file: str | None, width: int) -> Tensor:
+    """States of the prompt, float32 [1, T, width]: tensor `prompt` of a safetensors file; one zero without.
+
+    Raises:
+        RunError: if there is no such file, or it holds something else.
+    """
+    if file is None:
+        return torch.zeros(1, 1, width)
+    prompt = read_state(Path(file)).get("prompt")
+    if prompt is None or prompt.ndim != 3 or len(prompt) != 1 or prompt.shape[2] != width:
+        what = "no tensor `prompt`" if prompt is None else f"`prompt` is {[*prompt.shape]}"
+        raise RunError(what, where=file, fix=f"save states [1, T, {width}] of the prompt as `prompt`")
+    return prompt.float()
+
+
+def start_from(editor: Editor, source: str, system: str, unet: UNetConfig) -> None:
+    """Load an editor's weights before its training.
+
+    Args:
+        editor: to load into.
+        source: a run of the same system; a release as downloaded; or a folder of Stable Diffusion 1.5, whose
+            `unet` both networks start from, with zeros where the denoiser takes more.
+        system: a key of `RELEASES`.
+        unet: sizes of both networks.
+
+    Raises:
+        RunError: if the folder is none of these.
+        DataError: if its tensors do not fit.
+    """
+    folder = Path(source)
+    if (folder / _RECIPE).is_file():
+        load_strictly(editor, state_for_export(RunFolder.open(folder)), source)
+    elif (folder / "unet").is_dir():
+        _start_plain(editor, folder / "unet", unet)
+    elif any((folder / place).is_dir() for place in RELEASES[system].identity):
+        states, _ = read_release(system, folder, unet)
+        editor.identity.load_state_dict(states["identity"])
+        editor.denoiser.load_state_dict(states["denoiser"])
+    else:
+        fix = "give a run, a downloaded release, or a folder of Stable Diffusion 1.5 that holds `unet`"
+        raise RunError("nothing to start from", where=source, fix=fix)
+
+
+def _start_plain(editor: Editor, folder: Path, unet: UNetConfig) -> None:
+    """Both networks from one plain UNet; what a denoiser has beside it keeps its zeros."""
+    file = folder / "diffusion_pytorch_model.safetensors"
+    state = {name: value.float() for name, value in read_state(file).items()}
+    kept = {name: value for name, value in state.items() if not is_tail(name, unet)}
+    load_strictly(editor.identity, kept, file)
+    own = editor.denoiser.state_dict()
+    entry = "conv_in.weight"
+    if entry not in state or state[entry].shape[1] != unet.latent_channels:
+        what = f"{entry} does not take {unet.latent_channels} channels"
+        raise DataError(what, where=file, fix="give a UNet of the size that model.unet describes")
+    wider = own[entry].clone()
+    wider[:, : unet.latent_channels] = state[entry]
+    whole = {name: own[name] for name in own if name.startswith("class_embedding.")} | state | {entry: wider}
+    require_shapes({name: value.shape for name, value in own.items()}, whole, file)
+    editor.denoiser.load_state_dict(whole)
