@@ -191,8 +191,8 @@ class _Check:
             parts[extension] = os.pread(file.fileno(), member.size, member.data)
         try:
             record = validate(self.index.schema, parts)
-            for name in IMAGES:
-                if name in parts:
+            for name in parts:
+                if name.rpartition(".")[2] in IMAGES:
                     decode(parts[name])
             if (video := video_member(parts)) is not None:
                 read_frames(video, lambda total: [total - 1])
@@ -220,8 +220,9 @@ class _Seen:
             yield f"key is also that of {_place(first)}"
         elif (first := self._meet(b"uid", str(record["uid"]).encode(), here)) is not None:
             yield f"uid {record['uid']} is also that of {_place(first)}"
-        media = next(parts[name] for name in (*IMAGES, *VIDEOS) if name in parts)
-        if (first := self._meet(b"image", media, here)) is not None:
+        # A pair has neither: its pictures are in other pairs of the video too.
+        media = next((parts[name] for name in (*IMAGES, *VIDEOS) if name in parts), None)
+        if media is not None and (first := self._meet(b"image", media, here)) is not None:
             what = "image" if any(name in parts for name in IMAGES) else "video"
             self.report.notes.append(Problem(shard, f"same {what} as {_place(first)}", number, key))
 
