@@ -16,6 +16,7 @@ from mien.errors import RunError
 from mien.systems.editing.config import EditObjective
 from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.finetune.config import FinetuneModel, FinetuneObjective
+from mien.systems.facereader.config import ReaderModel, ReaderObjective
 from mien.systems.magicface.config import MagicFaceModel
 
 if TYPE_CHECKING:
@@ -217,7 +218,34 @@ def _magicface() -> System:
     return System("magicface", MagicFaceModel, EditObjective, build, transform, collate, None, export)
 
 
+def _facereader() -> System:
+    def build(recipe: Recipe) -> SystemModule:
+        from mien.systems.facereader.module import ReaderModule
+
+        return ReaderModule(recipe)
+
+    def transform(recipe: Recipe, split: str) -> Callable[..., dict[str, Any]]:
+        from mien.systems.facereader.samples import Transform
+
+        assert isinstance(recipe.model, ReaderModel)
+        assert isinstance(recipe.objective, ReaderObjective)
+        return Transform(recipe.model, recipe.objective, split == "train")
+
+    def collate(recipe: Recipe) -> Callable[..., dict[str, Any]]:
+        from mien.systems.facereader.samples import collate as collate_items
+
+        return collate_items
+
+    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
+        from mien.systems.weights import state_for_export
+
+        return state_for_export(run, which)
+
+    return System("facereader", ReaderModel, ReaderObjective, build, transform, collate, None, export)
+
+
 SYSTEMS: dict[str, System] = {
-    "emocapclip": _emocapclip(), "emocapclip_finetune": _finetune(), "magicface": _magicface(),
+    "emocapclip": _emocapclip(), "emocapclip_finetune": _finetune(), "facereader": _facereader(),
+    "magicface": _magicface(),
 }  # fmt: skip
 """Every system by name."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mien.config import Config
 from mien.systems.editing.config import NoiseConfig
+from mien.systems.ranks import mean_count
 
 __all__ = [
     "STEPS", "Draw", "Guidance", "NoiseConfig", "alphas", "draw", "error", "goal", "guided", "noised",
@@ -91,13 +92,13 @@ def weights(config: NoiseConfig, alpha: Tensor) -> Tensor:
 
 
 def error(predicted: Tensor, wanted: Tensor, weight: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid samples of the weighted mean squared error, 0-d; 0 where none is valid.
+    """Weighted mean squared errors of the valid samples, summed, over how many a rank has on average; 0-d.
 
     predicted, wanted: [B, C, h, w]; weight: [B] or [B, 1, h, w]; valid: bool [B].
     """
     squares = (predicted.float() - wanted.float()).square()
     weight = weight.float().view(len(weight), 1, *(weight.shape[2:] or (1, 1)))
-    return ((squares * weight).flatten(1).mean(1) * valid).sum() / valid.sum().clamp(min=1)
+    return ((squares * weight).flatten(1).mean(1) * valid).sum() / mean_count(valid.float().sum())
 
 
 class Guidance(Config):

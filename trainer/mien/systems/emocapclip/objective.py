@@ -16,6 +16,7 @@ from mien.systems.emocapclip.mining import Miner, Positives
 from mien.systems.emocapclip.model import EmoCapCLIP
 from mien.systems.emocapclip.rows import unit
 from mien.systems.emocapclip.table import TableMiner
+from mien.systems.ranks import world_group
 from mien_kernels import Tags, contrast, own_rows, symmetric_contrast
 
 if TYPE_CHECKING:
@@ -71,13 +72,6 @@ def text_keys(tokens: Tensor) -> Tensor:
     ):  # a polynomial modulo 2^64; its multiplier is that of Knuth's MMIX
         key = key * 6364136223846793005 + column + 1
     return (key ^ (key >> 29)) & _MASK
-
-
-def world_group() -> dist.ProcessGroup | None:
-    """The ranks that train together, None for one process."""
-    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        return dist.group.WORLD
-    return None
 
 
 class Objective(nn.Module):

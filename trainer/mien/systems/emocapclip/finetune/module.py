@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from mien.data.config import SetConfig, TrainConfig
@@ -20,7 +19,7 @@ from mien.systems.emocapclip.finetune.config import FinetuneModel, FinetuneObjec
 from mien.systems.emocapclip.finetune.load import start_tower
 from mien.systems.emocapclip.finetune.model import FaceClassifier
 from mien.systems.emocapclip.finetune.objective import Imbalanced
-from mien.systems.emocapclip.objective import world_group
+from mien.systems.ranks import mean_count
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
@@ -65,7 +64,7 @@ class FinetuneModule(SystemModule):
         valid = batch["valid"].to(logits.dtype)
         losses = self.objective(logits, batch["label"].clamp(min=0))
         right = (logits.detach().argmax(1) == batch["label"]).to(logits.dtype)
-        count = _mean_count(valid.sum())
+        count = mean_count(valid.sum())
         return (losses * valid).sum() / count, {"war": (right * valid).sum() / count}
 
     @torch.no_grad()
@@ -75,7 +74,7 @@ class FinetuneModule(SystemModule):
         valid, labels = batch["valid"].to(logits.dtype), batch["label"].clamp(min=0)
         losses = nn.functional.cross_entropy(logits, labels, reduction="none")
         right = (logits.argmax(1) == labels).to(logits.dtype)
-        count = _mean_count(valid.sum())
+        count = mean_count(valid.sum())
 
         def mean(values: Tensor) -> Tensor:
             return (values * valid).sum() / count
@@ -126,12 +125,3 @@ def class_counts(source: TrainConfig | SetConfig | None, classes: Sequence[str],
         shards = ShardSet(folder)
         found.update(shards.read(index).record["label"] for index in range(len(shards)))
     return [found[name] for name in classes]
-
-
-def _mean_count(mine: Tensor) -> Tensor:
-    """Valid samples a rank, on average over the ranks; at least a tiny number, for a batch of dead rows."""
-    group, total = world_group(), mine.detach().clone()
-    if group is not None:
-        dist.all_reduce(total, group=group)
-        total = total / dist.get_world_size(group)
-    return total.clamp(min=1e-6)

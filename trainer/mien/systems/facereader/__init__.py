@@ -1,0 +1,1 @@
+"""A face reader: parts, jaw, action units, pose and identity of a face, learnt from pairs."""

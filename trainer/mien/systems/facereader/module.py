@@ -1,0 +1,96 @@
+"""A face reader in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mien.optim import decay_groups
+from mien.systems.base import Batch, SystemModule
+from mien.systems.facereader.config import ReaderModel, ReaderObjective
+from mien.systems.facereader.model import FaceReader, Reading
+from mien.systems.ranks import mean_count, world_group
+from mien_kernels import Tags, symmetric_contrast
+
+if TYPE_CHECKING:
+    from mien.recipe import Recipe
+
+
+class ReaderModule(SystemModule):
+    """Parts, jaw, units, pose and identity, learnt together."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        assert isinstance(recipe.model, ReaderModel)
+        assert isinstance(recipe.objective, ReaderObjective)
+        self.objective = recipe.objective
+        self.model = FaceReader(recipe.model)
+
+    def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        """Weighted sum of the tasks' losses, and each of them."""
+        reading, valid = self._read(batch)
+        count = mean_count(valid.sum())
+
+        def mean(values: Tensor) -> Tensor:
+            return (values.float().flatten(1).mean(1) * valid).sum() / count
+
+        parts = F.cross_entropy(reading.parts, batch["parts"].flatten(0, 1).long(), reduction="none")
+        losses = {
+            "parts": mean(parts),
+            "jaw": mean((reading.jaw - batch["jaw"].flatten(0, 1)).square()),
+            "units": mean((reading.units - batch["units"].flatten(0, 1)).square()),
+            "pose": mean(((reading.pose - batch["pose"].flatten(0, 1)) / 10).square()),
+            "identity": self._contrast(reading.identity, batch),
+        }
+        total = torch.stack([getattr(self.objective, name) * loss for name, loss in losses.items()]).sum()
+        return total, losses
+
+    def _read(self, batch: Batch) -> tuple[Reading, Tensor]:
+        pictures = batch["img"].flatten(0, 1).float() * 2 - 1
+        return self.model(pictures), batch["valid"].repeat_interleave(2).float()
+
+    def _contrast(self, rows: Tensor, batch: Batch) -> Tensor:
+        """Sources against targets; other pairs of the same person are neither positive nor negative."""
+        source, target = rows.float().unflatten(0, (-1, 2)).unbind(1)
+        scale = rows.new_tensor(1 / self.objective.temperature, dtype=torch.float32)
+        return symmetric_contrast(
+            source,
+            target,
+            scale,
+            row_weight=batch["valid"].float(),
+            tags=Tags.any(batch["person"]),
+            process_group=world_group(),
+        )
+
+    @torch.no_grad()
+    def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
+        """The losses, and in plain units: pixels named right, jaw in % of the side, levels, degrees."""
+        total, losses = self.loss(batch, step)
+        reading, valid = self._read(batch)
+        count = mean_count(valid.sum())
+
+        def mean(values: Tensor) -> Tensor:
+            return (values.float().flatten(1).mean(1) * valid).sum() / count
+
+        right = reading.parts.argmax(1) == batch["parts"].flatten(0, 1)
+        away = (reading.jaw - batch["jaw"].flatten(0, 1)).norm(dim=-1)
+        return {
+            "loss": total,
+            **losses,
+            "pixels_right": mean(right),
+            "jaw_percent": 100 * mean(away),
+            "unit_levels": mean((reading.units.clamp(0, 5) - batch["units"].flatten(0, 1)).abs()),
+            "pose_degrees": mean((reading.pose - batch["pose"].flatten(0, 1)).abs()),
+        }
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Kernels decay, the rest does not."""
+        return decay_groups(self.model)
+
+    def pictures(self, batch: Batch, count: int) -> Tensor | None:
+        """Both pictures of each pair, as changed."""
+        return torch.cat(list((batch["img"].float() * 255).to(torch.uint8).unbind(1)), 3)[:count]
