@@ -5,6 +5,7 @@ They are forked from a server that has imported everything and computed nothing:
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -12,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
     ["mien.engine.training", "mien.systems.emocapclip.module", "mien.faces.captions", "open_clip", "wandb"]
 )
+
+
+_started: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 class Session:
@@ -53,6 +58,7 @@ class Session:
         self._process = _context.Process(target=_work, args=arguments)
         with _polling:
             self._process.start()
+        _started.add(self)
 
     @property
     def pid(self) -> int:
@@ -118,6 +124,14 @@ class Session:
     def said(self) -> str:
         """What it has printed."""
         return self.log.read_text() if self.log.exists() else ""
+
+
+@atexit.register
+def _end_all() -> None:
+    """Without this a rank that waits for one that is gone would keep this process from ending, for good."""
+    for session in list(_started):
+        if session.alive:
+            session.send(signal.SIGKILL, group=True)
 
 
 def rank_environments(world: int) -> list[dict[str, str]]:

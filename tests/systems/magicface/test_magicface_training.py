@@ -1,0 +1,108 @@
+"""MagicFace through the engine: it learns, ends as if it had not been killed, and two ranks are one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.processes import Session, ranks
+from engine.runs import differences, last_step, metrics, only_run, samples, state
+from mien.data.reader import ShardSet
+from mien.engine.rundir import RunFolder
+from mien.systems.editing.face import Face
+from mien.systems.editing.face_pairs import make_pairs
+from mien.systems.editing.noise import Guidance
+from mien.systems.editing.pair_samples import labels, picture
+from mien.systems.editing.sampler import SampleConfig
+from mien.systems.magicface.load import load
+
+RECIPE = "magicface/tiny"
+SMALL = (
+    "model.image_size=32", "model.unet.channels=[16,16]", "model.unet.groups=4", "model.unet.heads=2",
+    "model.unet.prompt_width=8", "engine.threads=1", "engine.global_batch=8", "engine.schedule.warmup=2",
+    "engine.log_every=1", "engine.ema=0.9", "data.workers=0", "data.log_samples=true", "data.val=null",
+    "engine.val_every=null", "tracking.wandb=off",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pairs") / "set"
+    return make_pairs(out, people=4, images=48, seed=3, size=32, workers=1, progress=False)
+
+
+def keys(pairs: Path, root: Path, *more: str) -> list[str]:
+    return [*SMALL, f"data.train.shards={pairs}", f"run.root={root}", *more]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    root = tmp_path_factory.mktemp("undisturbed")
+    session = Session(
+        keys(pairs, root, "engine.max_steps=40", "engine.checkpoint_every=10"), root / "log", recipe=RECIPE
+    )
+    assert session.wait() == 0, session.said()
+    return only_run(root)
+
+
+def test_it_learns(undisturbed: RunFolder) -> None:
+    losses = [row["train/loss"] for row in metrics(undisturbed)]
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+
+
+def test_a_killed_run_ends_bitwise_equal(undisturbed: RunFolder, pairs: Path, tmp_path: Path) -> None:
+    own = keys(pairs, tmp_path / "runs", "engine.max_steps=40", "engine.checkpoint_every=10")
+    session = Session(own, tmp_path / "killed.log", recipe=RECIPE)
+    session.until(lambda: last_step(tmp_path / "runs") >= 17)
+    session.kill()
+    session = Session(own, tmp_path / "resumed.log", recipe=RECIPE, resume=True)
+    assert session.wait() == 0, session.said()
+    run = only_run(tmp_path / "runs")
+    assert differences(state(run), state(undisturbed)) == []
+    assert samples(run) == samples(undisturbed)
+
+
+@pytest.mark.parametrize(
+    "layout", ["engine.strategy=ddp", "engine.strategy=deepspeed", "engine.strategy=fsdp2"]
+)
+def test_two_ranks_are_one_process(pairs: Path, tmp_path: Path, layout: str) -> None:
+    """DDP, ZeRO-2 and FSDP2; a small rate, at which float32 rounding does not grow."""
+    quiet = ("engine.max_steps=8", "engine.optimizer.lr=1e-4", "engine.schedule.kind=constant")
+    curves = []
+    for world, strategy in ((1, ()), (2, (layout,))):
+        root = tmp_path / str(world)
+        root.mkdir()
+        for session in ranks(world, keys(pairs, root, *quiet, *strategy), root, recipe=RECIPE):
+            assert session.wait() == 0, session.said()
+        curves.append([row["train/loss"] for row in metrics(only_run(root)) if "train/loss" in row])
+    assert len(curves[0]) == 8
+    np.testing.assert_allclose(curves[1], curves[0], rtol=2e-4)
+
+
+def test_edits_of_a_run(undisturbed: RunFolder, pairs: Path) -> None:
+    editor = load(undisturbed.path)
+    sample = ShardSet(pairs).read(0)
+    face = Face(
+        picture(sample, "src", 32)[0].permute(1, 2, 0).numpy(),
+        labels(sample, "src", 32),
+        np.asarray(sample.record["jaw_src"]),
+        np.asarray(sample.record["jaw_rest_src"]),
+    )
+    vectors = torch.zeros(3, 12)
+    vectors[1, 6], vectors[2, 6] = 3, -3
+    config = SampleConfig(steps=4, guidance=Guidance(scale=1.5))
+    told: list[int] = []
+    made = editor.edit(face, vectors, config, told.append)
+    assert made.shape == (3, 3, 32, 32)
+    assert sum(told) == 4
+    assert torch.equal(made, editor.edit(face, vectors, config))
+    assert not torch.equal(made[1], made[2])
+    one = editor.edit(face, vectors[1:2], config)
+    assert int((one[0].int() - made[1].int()).abs().max()) <= 1  # company changes no edit but by rounding
+    other = editor.edit(face, vectors, config.model_copy(update={"seed": 1}))
+    assert not torch.equal(made, other)
+    with pytest.raises(ValueError, match="the photo is"):
+        editor.edit(Face(np.zeros((16, 16, 3), np.uint8), *[np.zeros(1)] * 3), vectors, config)
