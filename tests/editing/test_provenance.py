@@ -197,6 +197,13 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, origin, m
     assert (read_photo(path).pixels == 255 - EDIT).all()
 
 
+@pytest.mark.parametrize(("name", "width"), [("a.webp", 16_384), ("a.jpg", 65_501)])
+def test_too_long_a_picture_for_the_format_is_told(tmp_path, origin, name, width):
+    with pytest.raises(DataError, match="too long for"):
+        write_edit(tmp_path / name, np.zeros((16, width, 3), np.uint8), origin)
+    write_edit(tmp_path / name, np.zeros((16, width - 1, 3), np.uint8), origin)
+
+
 def test_too_long_a_claim_is_told(tmp_path, origin):
     long = Origin(**{**origin.model_dump(), "parameters": {"x": "y" * 60_000}})
     with pytest.raises(DataError, match="claim of"):

@@ -102,7 +102,9 @@ REFUSED = {
     ),
     "jpeg of 200 scans": (_many_scans(), "more than 100 scans"),
     "float tiff": (encode(Image.new("F", (SIDE, SIDE)), "TIFF"), "more than 8 bits"),
-    "bmp in disguise": (b"BM" + os.urandom(500), "cannot be decoded|none of the formats|too large|too small"),
+    "bmp in disguise": (
+        b"BM" + bytes(range(256)) * 2, "cannot be decoded|none of the formats|too large|too small",
+    ),
 }  # fmt: skip
 
 
@@ -277,6 +279,23 @@ def test_first_frame_of_an_animation_is_taken(kind):
     assert (photo.pixels == PLAIN).all()
     told = "several pages: first one taken" if kind == "TIFF" else "animated: first frame taken"
     assert photo.notes == (told,)
+
+
+def test_a_phones_photo_with_a_second_picture_and_a_film_behind_it():
+    """Random bytes hold markers of scans, which are not scans of the photo."""
+    options = {"append_images": [Image.fromarray(255 - PLAIN)], "quality": 100, "subsampling": 0}
+    data = encode(Image.fromarray(PLAIN), "MPO", save_all=True, **options)
+    film = b"\0\0\0\x20ftypmp42" + b"\xff\xda" * 500
+    photo = read_photo(data + film)
+    assert np.abs(photo.pixels.astype(int) - PLAIN).mean() < 3
+    assert photo.notes == ()
+
+
+def test_grey_with_a_profile_of_colours():
+    grey = Image.fromarray(PLAIN[..., 0])
+    photo = read_photo(encode(grey, "PNG", icc_profile=hostile.swapped_profile()))
+    assert photo.notes == ()
+    assert photo.pixels.shape == PLAIN.shape
 
 
 def test_archive_behind_a_photo_is_only_bytes():

@@ -57,7 +57,7 @@ def to_srgb(image: Image.Image, notes: list[str]) -> NDArray[np.uint8]:
     image = _from_profile(image, profile, notes)
     if alpha is not None and alpha.getextrema() != (255, 255):
         notes.append("transparent: laid over grey")
-        return np.asarray(Image.composite(image, Image.new("RGB", image.size, (GREY,) * 3), alpha))
+        return np.array(Image.composite(image, Image.new("RGB", image.size, (GREY,) * 3), alpha))
     return np.array(image)
 
 
@@ -77,6 +77,8 @@ def _from_profile(image: Image.Image, profile: bytes | None, notes: list[str]) -
             if len(profile) > MAX_PROFILE:
                 raise ValueError("profile too large")
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if source.profile.xcolor_space == "RGB " and image.mode == "L":
+                image = image.convert("RGB")
             changed = ImageCms.profileToProfile(
                 image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
             )

@@ -35,6 +35,7 @@ CHUNK = "mien.edit"
 LONGEST_CLAIM = 48 << 10
 """Bytes of JSON; a JPEG has room for 64 KiB."""
 
+_LONGEST = {"PNG": 1 << 31, "JPEG": 65_500, "WEBP": 16_383}  # sides that the formats hold
 _ASCII = b"ASCII\0\0\0"  # the character set of an EXIF comment
 _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -109,7 +110,8 @@ def write_edit(
         `path`.
 
     Raises:
-        DataError: as `check_target`, or if the claim is too long or the file cannot be written.
+        DataError: as `check_target`, or if the claim or a side is too long for the format, or the file cannot
+            be written.
     """
     check_target(path, source)
     if visible_mark:
@@ -118,8 +120,11 @@ def write_edit(
     if len(text) > LONGEST_CLAIM:
         fix = f"at most {LONGEST_CLAIM} bytes of parameters"
         raise DataError(f"claim of {len(text)} bytes", where=path.name, fix=fix)
-    buffer = io.BytesIO()
     kind = KINDS[path.suffix.lower()]
+    if max(pixels.shape[:2]) > _LONGEST[kind]:
+        what = f"a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels is too long for {kind}"
+        raise DataError(what, where=path, fix="write a PNG")
+    buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **_ENCODE[kind](text))
     _replace(path, buffer.getvalue())
     return path

@@ -45,6 +45,8 @@ _OTHERS = {
     b"MZ": "a program",
     b"\x80": "a pickle, maybe",
 }
+_MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd7]")  # not those that stand among the values of a scan
+_START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)  # devices of Windows
 
 
@@ -86,8 +88,7 @@ def read_photo(data: bytes | Path, name: str = "") -> Photo:
     if len(content) > MAX_IMAGE:
         raise DataError("file too large", where=where, fix=f"keep it below {MAX_IMAGE >> 20} MiB")
     kind = _kind(content, where)
-    # In scan data 0xFF is always followed by 0, so what is counted are markers.
-    if kind == "JPEG" and content.count(b"\xff\xda") > MAX_SCANS:
+    if kind == "JPEG" and _scans(content) > MAX_SCANS:
         raise DataError(f"JPEG of more than {MAX_SCANS} scans", where=where, fix="save the photo again")
     notes: list[str] = []
 
@@ -119,6 +120,19 @@ def safe_name(name: str, default: str = "photo") -> str:
     if _RESERVED.match(text):
         text = f"_{text}"
     return _shortened(text) or default
+
+
+def _scans(jpeg: bytes) -> int:
+    """Scans up to the end of the picture; a phone may have put a film behind it."""
+    count, at = 0, 2
+    while found := _MARKER.search(jpeg, at):
+        at, marker = found.end(), found.group()[1]
+        if marker == _END:
+            break
+        if marker != _START:
+            count += marker == _SCAN
+            at += int.from_bytes(jpeg[at : at + 2], "big")
+    return count
 
 
 def _shortened(text: str) -> str:
