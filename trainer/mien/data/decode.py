@@ -6,6 +6,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -92,12 +93,54 @@ def _decode_torchvision(data: bytes | bytearray, where: object) -> Tensor:
         raise DataError(what, where=where, fix="write the image again") from error
 
 
+def load_pixels(image: Image.Image) -> None:
+    """Decode an opened image in place.
+
+    Raises:
+        ValueError: for damage that Pillow meets with a TypeError, or when it converts with an AssertionError
+            (seen: 13.0). What else it raises stays as it is.
+    """
+    try:
+        image.load()
+    except TypeError as error:
+        raise ValueError("a tag of a wrong type") from error
+    if image.mode in ("P", "PA") and image.palette is None:
+        raise ValueError("palette is missing")
+
+
+def as_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3], upright; alpha dropped, the 16 bits of a PNG cut to 8.
+
+    Raises:
+        ValueError: for 16 bit and float images of other formats, whose range is not known.
+    """
+    deep, png = image.mode[0] in "IF", image.format == "PNG"
+    if deep and not png:
+        raise ValueError(f"values of more than 8 bits (mode {image.mode}), whose range is not known")
+    load_pixels(image)
+    image = ImageOps.exif_transpose(image)
+    if deep:
+        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    return np.array(image.convert("RGB"))
+
+
 def decode_pillow(
-    data: bytes | bytearray, formats: tuple[str, ...], where: object = "", max_pixels: int = MAX_PIXELS
+    data: bytes | bytearray,
+    formats: tuple[str, ...],
+    where: object = "",
+    max_pixels: int = MAX_PIXELS,
+    to_rgb: Callable[[Image.Image], NDArray[np.uint8]] = as_rgb,
 ) -> NDArray[np.uint8]:
     """RGB image uint8 [H, W, 3], as `decode`, by Pillow.
 
     Also for PNG, since torchvision's decoder (seen: 0.29) crashes the process on damaged ones.
+
+    Args:
+        data: the encoded image.
+        formats: Pillow's names of the formats it may have.
+        where: named in errors.
+        max_pixels: largest height times width; checked before pixels are decoded.
+        to_rgb: makes the pixels of the opened image, whose size has been checked.
 
     Raises:
         DataError: as `decode`, and for 16 bit and float images of other formats, whose range is not known.
@@ -109,25 +152,16 @@ def decode_pillow(
             if image.width * image.height > max_pixels:
                 what = f"image too large: {image.width} x {image.height} pixels"
                 raise DataError(what, where=where, fix=f"keep images below {max_pixels} pixels")
-            return _as_rgb(image)
+            return to_rgb(image)
     except UnidentifiedImageError as error:
         what = f"image is in none of the formats {', '.join(formats)}"
         raise DataError(what, where=where, fix="write it as JPEG or PNG") from error
     except Image.DecompressionBombError as error:
-        raise DataError(f"image too large: more than {max_pixels} pixels", where=where) from error
+        fix = f"keep images below {max_pixels} pixels"
+        raise DataError("image too large: its header claims a huge size", where=where, fix=fix) from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         what = f"image cannot be decoded: {(str(error).splitlines() or [type(error).__name__])[0]}"
         raise DataError(what, where=where, fix="write the image again") from error
-
-
-def _as_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    deep, png = image.mode[0] in "IF", image.format == "PNG"
-    if deep and not png:
-        raise ValueError(f"values of more than 8 bits (mode {image.mode}), whose range is not known")
-    image = ImageOps.exif_transpose(image)
-    if deep:
-        return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
-    return np.array(image.convert("RGB"))
 
 
 def decode_sample(sample: Sample) -> Tensor:
