@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rigface_faces import codes, scene
 
 from mien.errors import MienError
 from mien.faces.render import render
@@ -14,6 +13,7 @@ from mien.systems.rigface.backend import open_backend
 from mien.systems.rigface.background import GREY, grey_background, person_mask
 from mien.systems.rigface.codes import codes_of
 from mien.systems.rigface.modes import mix
+from rigface_faces import codes, scene
 
 
 def _labels(rows: slice, columns: slice, size: int = 64, value: int = 17) -> np.ndarray:

@@ -7,13 +7,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from rigface_faces import codes, flame_codes, scene
 
 from mien.errors import DataError
 from mien.faces.actions import ACTION_UNITS, Actions
 from mien.faces.skin import skin_tone
 from mien.systems.rigface.codes import SPACES, UNITS, Codes, actions_of, codes_of, psi_of
 from mien.systems.rigface.records import from_record, to_record
+from rigface_faces import codes, flame_codes, scene
 
 
 def test_codes_are_those_of_the_scene():

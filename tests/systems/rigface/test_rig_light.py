@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from rigface_faces import directions
 
 from mien.faces.camera import rotation
 from mien.faces.light import basis, irradiance, main_direction, project, sample_light
 from mien.systems.rigface.harmonics import from_published, published_bands, rotate_light, to_published
+from rigface_faces import directions
 
 
 def _quadrature() -> tuple[np.ndarray, np.ndarray]:

@@ -6,13 +6,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from rigface_faces import codes, directions, flame_codes
 
 from mien.errors import MienError
 from mien.faces.camera import rotation
 from mien.faces.light import irradiance
 from mien.systems.rigface.codes import UNITS, Codes
 from mien.systems.rigface.sliders import Sliders
+from rigface_faces import codes, directions, flame_codes
 
 
 def _moved(before: Codes, after: Codes) -> set[str]:
