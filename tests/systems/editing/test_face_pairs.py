@@ -14,8 +14,9 @@ from mien.data.check import check
 from mien.data.reader import ShardSet
 from mien.data.schema import validate
 from mien.errors import DataError
-from mien.systems.editing.face_pairs import FRAMES, PAIRS, PairPlan, draw_frames, make_pairs, sample_actions
+from mien.systems.editing.face_pairs import draw_frames, make_pairs
 from mien.systems.editing.pair_rules import FULL, UNITS, PairRules, choose
+from mien.systems.editing.pair_videos import FRAMES, PAIRS, PairPlan, sample_actions
 from mien.systems.editing.parsing import CLASSES
 
 
