@@ -26,7 +26,8 @@ def synth(
     people: Annotated[int, typer.Option(help="Number of different people.", show_default=False)],
     images: Annotated[int, typer.Option(help="Number of samples.", show_default=False)],
     kind: Annotated[
-        str, typer.Option(help="What to make: emocap (captioned faces) or pairs (for face editors).")
+        str,
+        typer.Option(help="What to make: emocap (captioned faces), pairs (for face editors) or rig_pairs."),
     ] = "emocap",
     seed: Annotated[int, typer.Option(help="Of everything, people too.")] = 0,
     rig: Annotated[

@@ -10,6 +10,7 @@ from mien.errors import DataError
 KINDS = {
     "emocap": "captioned faces, for EmoCapCLIP and classifiers",
     "pairs": "two pictures of one person with their action units, for face editors",
+    "rig_pairs": "such pairs with the 3D face of both and a rendering, for RigFace",
 }
 """What there is, in words."""
 
@@ -26,6 +27,10 @@ def maker(kind: str) -> Callable[..., Path]:
         from mien.systems.editing.face_pairs import make_pairs
 
         return make_pairs
+    if kind == "rig_pairs":
+        from mien.systems.rigface.pairs import make_rig_pairs
+
+        return make_rig_pairs
     from mien.faces.synth import make_emocap
 
     return make_emocap

@@ -2,7 +2,8 @@
 
 Members follow the emocapclip spec, section 2: an image and a UTF-8 JSON record. All schemas carry `uid`
 (int64), `label` (class) and `group` (person); `emocap/1` adds captions, `clip/1` has a video for an image,
-`pair/1` two images of one person with their action units (magicface spec, section 2).
+`pair/1` two images of one person with their action units (magicface spec, section 2), `rigpair/1` the codes
+of their 3D faces and the rendering of the target's beside them (rigface spec, section 2).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def video_member(members: Members) -> bytes | None:
 
 
 def image_member(members: Members, part: str | None = None) -> bytes | None:
-    """Encoded bytes of the sample's image, None if it has none; `part` is `src` or `tgt` of a pair."""
+    """Encoded bytes of the sample's image, None if it has none; `part` is one of a pair, such as `src`."""
     for name in IMAGES:
         if (data := members.get(f"{part}.{name}" if part else name)) is not None:
             return data
@@ -98,7 +99,7 @@ def validate(schema: str, members: Members, where: object = "") -> Record:
         if video_member(members) is None:
             raise DataError("sample without a video", where=where, fix=f"add one of: {', '.join(VIDEOS)}")
     elif schema in PAIRS:
-        if missing := [part for part in PAIR_PARTS if image_member(members, part) is None]:
+        if missing := [part for part in PAIRS[schema] if image_member(members, part) is None]:
             fix = f"add {missing[0]}.png or {missing[0]}.jpg"
             raise DataError(f"pair without the image {missing[0]}", where=where, fix=fix)
     elif image_member(members) is None:
@@ -190,6 +191,37 @@ def _pair(record: Record) -> str | None:
     return None
 
 
+def _rig_pair(record: Record) -> str | None:
+    if reason := _pair(record):
+        return reason
+    if not isinstance(record.get("backend"), str) or not record["backend"]:
+        return "`backend` is not a text"
+    for key in ("codes_src", "codes_tgt"):
+        if reason := _codes(record.get(key)):
+            return f"`{key}` {reason}"
+    return None
+
+
+def _codes(codes: Any) -> str | None:
+    """Of the outer form alone: `mien.systems.rigface.records.from_record` knows lengths and ranges."""
+    if not isinstance(codes, dict):
+        return "is not an object"
+    if not isinstance(codes.get("space"), str) or not codes["space"]:
+        return "has no `space`"
+    for name in ("shape", "albedo", "expression", "pose", "boxed"):
+        values = codes.get(name)
+        if not isinstance(values, list) or not values or not all(_is_number(value) for value in values):
+            return f"has a `{name}` that is not a list of numbers"
+    light = codes.get("light")
+    if not isinstance(light, list) or len(light) != 9 or not all(_is_colour(band) for band in light):
+        return "has a `light` that is not 9 bands [r, g, b]"
+    return None if isinstance(codes.get("camera"), dict) else "has no `camera`"
+
+
+def _is_colour(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 3 and all(_is_number(part) for part in value)
+
+
 def _is_point(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(_is_number(place) for place in value)
 
@@ -205,16 +237,18 @@ def _is_number(value: Any) -> bool:
 CLIPS = ("clip/1",)
 """Schemas whose samples are videos in place of images."""
 
-PAIRS = ("pair/1",)
-"""Schemas whose samples are two pictures of one person."""
-
 PAIR_PARTS = ("src", "tgt", "src.parse", "tgt.parse")
 """Images of a pair: the person to edit, the goal, and what their pixels show (CelebAMask-HQ's labels)."""
+
+PAIRS = {"pair/1": PAIR_PARTS, "rigpair/1": (*PAIR_PARTS, "tgt.render")}
+"""Schemas whose samples are two pictures of one person, and the images they need; `tgt.render` is the 3D
+face of the target on black."""
 
 SCHEMAS: dict[str, Callable[[Record], str | None]] = {
     "labelled/1": _labelled,
     "emocap/1": _emocap,
     "clip/1": _labelled,
     "pair/1": _pair,
+    "rigpair/1": _rig_pair,
 }
 """Check of a JSON record, by schema name and version."""

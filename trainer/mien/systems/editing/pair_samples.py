@@ -24,7 +24,7 @@ def picture(sample: Sample, part: str, size: int) -> tuple[Tensor, float]:
 
     Args:
         sample: of a schema in `mien.data.schema.PAIRS`.
-        part: `src` or `tgt`.
+        part: one of the schema's images, such as `src`.
         size: side of the result, pixels.
 
     Raises:

@@ -84,7 +84,7 @@ class WorldBackend:
     def expression(self, codes: Codes) -> np.ndarray:
         """Psi, cut to [0, `LIMIT`]: no face shows less than rest of an action unit."""
         check_space(codes, self.space, self.name)
-        return np.clip(codes.expression, 0, np.float32(LIMIT))
+        return psi_shown(codes)
 
 
 class FlameBackend:
@@ -108,7 +108,12 @@ class FlameBackend:
     def expression(self, codes: Codes) -> np.ndarray:
         """Psi as the codes hold it."""
         check_space(codes, self.space, self.name)
-        return codes.expression
+        return psi_shown(codes)
+
+
+def psi_shown(codes: Codes) -> np.ndarray:
+    """Psi as the backends of the codes' space show it, float32 [E]; needs no mesh."""
+    return np.clip(codes.expression, 0, np.float32(LIMIT)) if codes.space == "world" else codes.expression
 
 
 def check_space(codes: Codes, space: str, name: str) -> None:
