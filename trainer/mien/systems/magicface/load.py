@@ -10,20 +10,18 @@ import torch
 from torch import Tensor
 
 from mien.engine.rundir import RunFolder
-from mien.errors import RunError
-from mien.systems.editing.codec import Codec, open_codec
 from mien.systems.editing.conditions import condition_image
 from mien.systems.editing.config import EditObjective
 from mien.systems.editing.face import Face
 from mien.systems.editing.model import Editor
-from mien.systems.editing.pair_samples import as_bytes, as_pixels
-from mien.systems.editing.sampler import SampleConfig, sample
+from mien.systems.editing.rest import EditorAtRest
+from mien.systems.editing.sampler import SampleConfig
 from mien.systems.magicface.config import MagicFaceModel
 from mien.systems.magicface.model import build
 from mien.systems.weights import load_strictly, state_for_export
 
 
-class MagicFace:
+class MagicFace(EditorAtRest):
     """Networks at rest.
 
     Args:
@@ -43,17 +41,8 @@ class MagicFace:
         objective: EditObjective,
         device: torch.device | None = None,
     ) -> None:
-        if config.codec.kind == "vae" and config.codec.folder is None:
-            raise RunError(
-                "this run knows latents alone",
-                where="model.codec.folder",
-                fix="name the autoencoder's folder",
-            )
-        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.editor = editor.to(self.device).eval().requires_grad_(False)
-        self.config, self.noise = config, objective.noise
-        self.size = config.image_size
-        self.codec: Codec = open_codec(config.codec)
+        super().__init__(editor, config.codec, config.image_size, objective, device)
+        self.config = config
 
     @torch.inference_mode()
     def edit(
@@ -76,20 +65,14 @@ class MagicFace:
         Raises:
             ValueError: if the photo has another size.
         """
-        if face.picture.shape != (self.size, self.size, 3):
-            raise ValueError(f"the photo is {[*face.picture.shape]}, not {[self.size, self.size, 3]}")
-        photo = self.codec.encode(self._pixels(face.picture))
-        condition = self.codec.encode(self._pixels(self.condition(maps or face)))
-        made = sample(self.editor, photo, condition, vectors.to(self.device), self.noise, config, note)
-        return as_bytes(self.codec.decode(made / self.codec.target_scale)).cpu()
+        photo = self.photo(face.picture)
+        condition = self.encode(self.condition(maps or face))
+        return self.draw(photo, condition, vectors, config, note)
 
     def condition(self, face: Face) -> np.ndarray:
         """The condition image of a face, uint8 [S, S, 3]."""
         jaw = face.jaw_rest if self.config.jaw == "rest" else face.jaw
         return condition_image(face.picture, face.labels, jaw, self.config.mask_mode)
-
-    def _pixels(self, picture: np.ndarray) -> Tensor:
-        return as_pixels(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(self.device))
 
 
 def load(run: str | Path, which: str = "last", device: torch.device | None = None) -> MagicFace:

@@ -1,0 +1,72 @@
+"""A trained editor at rest: photos to latents, edits back to pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mien.errors import RunError
+from mien.systems.editing.codec import Codec, open_codec
+from mien.systems.editing.config import CodecConfig, EditObjective
+from mien.systems.editing.model import Editor
+from mien.systems.editing.pair_samples import as_bytes, as_pixels
+from mien.systems.editing.sampler import SampleConfig, sample
+
+
+class EditorAtRest:
+    """Networks and codec of a run; systems add what their conditions are made of.
+
+    Args:
+        editor: trained weights.
+        codec: of the recipe.
+        size: side of the pictures, pixels.
+        objective: of the recipe; its noise is what the sampler steps through.
+        device: where to compute; None takes a GPU if there is one.
+
+    Raises:
+        RunError: if the recipe trained on latents of the set: there is nothing to encode photos with.
+    """
+
+    def __init__(
+        self,
+        editor: Editor,
+        codec: CodecConfig,
+        size: int,
+        objective: EditObjective,
+        device: torch.device | None = None,
+    ) -> None:
+        if codec.kind == "vae" and codec.folder is None:
+            raise RunError(
+                "this run knows latents alone",
+                where="model.codec.folder",
+                fix="name the autoencoder's folder",
+            )
+        self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.editor = editor.to(self.device).eval().requires_grad_(False)
+        self.noise, self.size = objective.noise, size
+        self.codec: Codec = open_codec(codec)
+
+    def photo(self, picture: np.ndarray) -> Tensor:
+        """Latent [1, C, h, w] of the photo to edit, uint8 [S, S, 3].
+
+        Raises:
+            ValueError: if it has another size.
+        """
+        if picture.shape != (self.size, self.size, 3):
+            raise ValueError(f"the photo is {[*picture.shape]}, not {[self.size, self.size, 3]}")
+        return self.encode(picture)
+
+    def encode(self, picture: np.ndarray) -> Tensor:
+        """Latent [1, C, h, w] of a picture uint8 [S, S, 3]."""
+        pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(self.device)
+        return self.codec.encode(as_pixels(pixels))
+
+    def draw(
+        self, photo: Tensor, maps: Tensor, vectors: Tensor, config: SampleConfig, note: Callable[[int], None]
+    ) -> Tensor:
+        """Edits uint8 [E, 3, S, S] on the CPU; arguments as of `sampler.sample`."""
+        made = sample(self.editor, photo, maps, vectors.to(self.device), self.noise, config, note)
+        return as_bytes(self.codec.decode(made / self.codec.target_scale)).cpu()
