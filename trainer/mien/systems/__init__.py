@@ -18,6 +18,7 @@ from mien.systems.emocapclip.config import ModelConfig, ObjectiveConfig
 from mien.systems.emocapclip.finetune.config import FinetuneModel, FinetuneObjective
 from mien.systems.facereader.config import ReaderModel, ReaderObjective
 from mien.systems.magicface.config import MagicFaceModel
+from mien.systems.rigface.config import RigFaceModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -218,6 +219,31 @@ def _magicface() -> System:
     return System("magicface", MagicFaceModel, EditObjective, build, transform, collate, None, export)
 
 
+def _rigface() -> System:
+    def build(recipe: Recipe) -> SystemModule:
+        from mien.systems.rigface.module import RigFaceModule
+
+        return RigFaceModule(recipe)
+
+    def transform(recipe: Recipe, split: str) -> Callable[..., dict[str, Any]]:
+        from mien.systems.rigface.samples import Transform
+
+        assert isinstance(recipe.model, RigFaceModel)
+        return Transform(recipe.model, split == "train")
+
+    def collate(recipe: Recipe) -> Callable[..., dict[str, Any]]:
+        from mien.systems.rigface.samples import collate as collate_items
+
+        return collate_items
+
+    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
+        from mien.systems.weights import state_for_export
+
+        return state_for_export(run, which)
+
+    return System("rigface", RigFaceModel, EditObjective, build, transform, collate, None, export)
+
+
 def _facereader() -> System:
     def build(recipe: Recipe) -> SystemModule:
         from mien.systems.facereader.module import ReaderModule
@@ -246,6 +272,6 @@ def _facereader() -> System:
 
 SYSTEMS: dict[str, System] = {
     "emocapclip": _emocapclip(), "emocapclip_finetune": _finetune(), "facereader": _facereader(),
-    "magicface": _magicface(),
+    "magicface": _magicface(), "rigface": _rigface(),
 }  # fmt: skip
 """Every system by name."""

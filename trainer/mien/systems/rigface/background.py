@@ -11,10 +11,8 @@ GREY = 127
 """What the person is filled with."""
 
 DILATION = 15
-"""Pixels at 512 by which the mask grows, so that the silhouette does not betray the hair."""
-
-DILATIONS = (5, 25)
-"""Range to draw the dilation from in training, pixels at 512."""
+"""Pixels at 512 by which the mask grows, so that the silhouette does not betray the hair. Training draws it
+(`config.RigFaceModel.dilation`)."""
 
 
 def person_mask(
