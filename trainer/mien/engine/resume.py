@@ -65,8 +65,14 @@ def check(folder: RunFolder, recipe: Recipe, train_sha: str) -> None:
             set is fine, a changed one is not.
 
     Raises:
-        RunError: naming the keys that differ.
+        RunError: naming the keys that differ; for a run that was made of given weights.
     """
+    if "imported" in folder.info:
+        raise RunError(
+            "was made of given weights: it has no training to go on with",
+            where=folder.path,
+            fix="start a new run from it, without --resume",
+        )
     keys = changed_keys(folder.recipe.dump(), recipe.dump())
     known = folder.info.get("train_sha")
     if known == train_sha:
