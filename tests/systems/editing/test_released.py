@@ -10,36 +10,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+from editing_releases import SMALL, published
 from mien.errors import DataError
-from mien.systems.editing.config import UNetConfig
 from mien.systems.editing.model import Editor
 from mien.systems.editing.released import FILES, RELEASES, read_release, write_release
 from mien.systems.editing.unets import is_tail
-
-SMALL = UNetConfig(channels=(32, 32, 64, 64), groups=8, heads=4, prompt_width=32, layers=1)
-
-
-def published(
-    name: str, folder: Path, dtype: torch.dtype = torch.float32
-) -> dict[str, dict[str, torch.Tensor]]:
-    """The two files of a release as its authors name things: a whole identity UNet, `au_aug_mlp`."""
-    release = RELEASES[name]
-    torch.manual_seed(3)
-    identity = UNet2DConditionModel(**SMALL.arguments()).state_dict()
-    channels = 4 * (1 + release.condition.maps)
-    more = {
-        "in_channels": channels, "class_embed_type": "simple_projection",
-        "projection_class_embeddings_input_dim": release.condition.width,
-    }  # fmt: skip
-    plain = UNet2DConditionModel(**SMALL.arguments() | more).state_dict()
-    renamed = {key.replace("class_embedding.", "au_aug_mlp."): value for key, value in plain.items()}
-    files = {release.identity[0]: identity, release.denoiser[0]: renamed}
-    for place, state in files.items():
-        (folder / place).mkdir(parents=True)
-        save_file(
-            {key: value.to(dtype).contiguous() for key, value in state.items()}, folder / place / FILES[0]
-        )
-    return files
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])

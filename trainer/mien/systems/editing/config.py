@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -93,6 +93,31 @@ class CodecConfig(Config):
             raise ValueError(
                 f"image_size {size} must be a multiple of {step}: codec.factor, halved at {levels} levels"
             )
+
+
+@runtime_checkable
+class EditorModel(Protocol):
+    """What the `model:` sections of all editors have."""
+
+    @property
+    def unet(self) -> UNetConfig:
+        """Sizes of both networks."""
+        ...
+
+    @property
+    def condition(self) -> ConditionConfig:
+        """How the edit is told."""
+        ...
+
+    @property
+    def codec(self) -> CodecConfig:
+        """Between pictures and latents."""
+        ...
+
+    @property
+    def prompt(self) -> str | None:
+        """File with the states of the prompt."""
+        ...
 
 
 class NoiseConfig(Config):

@@ -48,6 +48,13 @@ RELEASES = {
 }  # fmt: skip
 
 
+def release_files(name: str, folder: Path) -> dict[str, Path]:
+    """Files with the weights of `identity` and `denoiser`; arguments and errors as of `read_release`."""
+    release = RELEASES[name]
+    places = {"identity": release.identity, "denoiser": release.denoiser}
+    return {part: _weights(folder, among) for part, among in places.items()}
+
+
 def read_release(
     name: str, folder: Path, unet: UNetConfig
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
@@ -65,8 +72,7 @@ def read_release(
     release, found, tail = RELEASES[name], {}, {}
     with torch.device("meta"):
         wanted = {"identity": identity_unet(unet), "denoiser": denoiser(unet, release.condition)}
-    for part, places in (("identity", release.identity), ("denoiser", release.denoiser)):
-        file = _weights(folder, places)
+    for part, file in release_files(name, folder).items():
         state = _renamed(_read(file), file)
         if part == "identity":
             tail = {key: state.pop(key) for key in list(state) if is_tail(key, unet)}
