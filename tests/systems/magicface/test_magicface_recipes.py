@@ -1,4 +1,4 @@
-"""Recipes of paper scale: what the specification asks for, and networks of the published size, on meta tensors."""
+"""Recipes of paper scale: settings of the specification, networks of the published size (on meta)."""
 
 from __future__ import annotations
 
