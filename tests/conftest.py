@@ -9,6 +9,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# One thread a process: workers and what they start fill a small machine, and threads of BLAS and OpenMP that
+# wait for each other spin. Before anything imports numpy or torch; what tests start inherits it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SLOW = (
     "tests/slurm/test_sweep.py",
     "tests/engine/test_strategies.py",
