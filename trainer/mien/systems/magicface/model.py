@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mien.systems.editing.model import Editor
-from mien.systems.editing.start import read_prompt, start_from
+from mien.systems.editing.start import read_prompt, start_alike, start_from
 from mien.systems.magicface.config import MagicFaceModel
 
 
@@ -23,6 +23,8 @@ def build(config: MagicFaceModel, *, start: bool = True) -> Editor:
     if config.checkpointing:
         editor.identity.enable_gradient_checkpointing()
         editor.denoiser.enable_gradient_checkpointing()
+    if start and config.unet.alike is not None:
+        start_alike(editor, config.unet.alike)
     if start and config.init_from:
         start_from(editor, config.init_from, "magicface", config.unet)
     return editor
