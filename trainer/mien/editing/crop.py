@@ -23,6 +23,8 @@ FACTOR = 1.5
 """Side of the square around a face, in widths of the detector's box."""
 INNER = (80 / 512, 432 / 512)
 """Where that square lies on the canvas, as parts of its side."""
+SHARE = (INNER[1] - INNER[0]) / FACTOR
+"""Width of the detector's box as a part of the canvas's side, in the data of the released weights."""
 MOST_OUTSIDE = 0.02
 """Part of the inner square, and of the canvas around it, that may lie outside the photo without a note."""
 SMALLEST_FACE = 8.0
@@ -107,6 +109,7 @@ def crop_face(
     *,
     whole: bool = False,
     side: Literal["width", "longer"] = "width",
+    share: float = SHARE,
 ) -> Crop:
     """Put the square of side 1.5 w around a face onto the middle of a canvas.
 
@@ -118,6 +121,7 @@ def crop_face(
         whole: the photo is such a crop already: all of it goes onto the canvas, an oblong one with mirrored
             strips along its longer sides; `box` is not looked at.
         side: what w is: the box's width, as in the data of the released weights, or its longer side.
+        share: w as a part of the canvas's side; more shows less of what surrounds the face.
 
     Returns:
         The crop. What the photo does not hold is mirrored instead of black, which would look like the mask of
@@ -132,7 +136,7 @@ def crop_face(
         centre = np.array([width / 2, height / 2])
     else:
         centre, face = _checked(box, height, width, side)
-        reach = FACTOR * face / (INNER[1] - INNER[0])
+        reach = face / share
     scale = size / reach
     corner = centre - reach / 2
     matrix = np.array([[scale, 0.0, -corner[0] * scale], [0.0, scale, -corner[1] * scale]])

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mien.engine import remining
 from mien.engine.rundir import RunFolder, truncate_lines
 from mien.errors import RunError
 
@@ -93,6 +92,8 @@ def check(folder: RunFolder, recipe: Recipe, train_sha: str) -> None:
 
 def rewind(folder: RunFolder, checkpoint: Checkpoint | None) -> None:
     """Cut samples, skipped steps and checkpoints back to where a run continues: logs tell the truth."""
+    from mien.engine import remining  # torch loads slowly, and those who only compare recipes need none
+
     step = checkpoint.step if checkpoint else 0
     folder.store.rewind(step)
     remining.forget_after(folder.path, step)

@@ -106,13 +106,14 @@ def write_release(
         key: torch.zeros(value.shape) for key, value in whole.state_dict().items() if is_tail(key, unet)
     } | dict(tail)
     condition = release.condition
-    own = unet.arguments() | {
-        "in_channels": unet.latent_channels * (1 + condition.maps),
+    plain = unet.arguments()
+    own = plain | {
+        "in_channels": plain["in_channels"] + unet.latent_channels * condition.maps,
         "class_embed_type": "simple_projection",
         "projection_class_embeddings_input_dim": condition.width,
     }
     for places, state, arguments in (
-        (release.identity, dict(states["identity"]) | ends, unet.arguments()),
+        (release.identity, dict(states["identity"]) | ends, plain),
         (release.denoiser, dict(states["denoiser"]), own),
     ):
         target = folder / places[0]

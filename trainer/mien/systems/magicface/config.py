@@ -24,6 +24,10 @@ class MagicFaceModel(Config):
     jaw: Literal["expression", "rest"] = "expression"
     """Whether the dots follow the open jaw of the target (released), or show the pose alone, which neither
     betrays AU26 in training nor resists it afterwards."""
+    face_share: float = Field(default=352 / 512 / 1.5, gt=0, le=1)
+    """Width of a detector's box as a part of the picture's side; photos are cropped so (spec, 2)."""
+    guidance: float = Field(default=3.0, ge=0)
+    """Scale over action units that edits are made with unless told otherwise; the paper's best (spec, 6)."""
     prompt: str | None = None
     """Safetensors file with the states [1, T, W] of the constant prompt as `prompt`; null is one zero."""
     checkpointing: bool = False

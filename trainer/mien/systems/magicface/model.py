@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mien.systems.editing.model import Editor
-from mien.systems.editing.start import read_prompt, start_from
+from mien.systems.editing.start import read_prompt, start_alike, start_from
 from mien.systems.magicface.config import MagicFaceModel
 
 
@@ -27,6 +27,8 @@ def build(config: MagicFaceModel, *, start: bool = True, prompt: Tensor | None =
     if config.checkpointing:
         editor.identity.enable_gradient_checkpointing()
         editor.denoiser.enable_gradient_checkpointing()
+    if start and config.unet.alike is not None:
+        start_alike(editor, config.unet.alike)
     if start and config.init_from:
         start_from(editor, config.init_from, "magicface", config.unet)
     return editor
