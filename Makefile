@@ -55,7 +55,7 @@ check: setup  ## Style, types, shell scripts
 	$(BIN)/shellcheck slurm/*.sh .ci/run .ci/install-system
 
 test: setup  ## The test suite, on a CPU
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 bench: bench-step bench-stream bench-remote bench-faces bench-kernels bench-checkpoint bench-startup bench-plan bench-editing  ## Every benchmark, one after another
 

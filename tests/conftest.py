@@ -9,18 +9,28 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+# One thread a process: workers and what they start fill a small machine, and threads of BLAS and OpenMP that
+# wait for each other spin. Before anything imports numpy or torch; what tests start inherits it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SLOW = ("tests/slurm/", "tests/engine/test_strategies.py", "tests/engine/test_training.py")
-"""Those begin first, so that no worker is left alone with them at the end."""
+SLOW = (
+    "tests/slurm/test_sweep.py",
+    "tests/engine/test_strategies.py",
+    "tests/slurm/test_preempt.py",
+    "tests/engine/test_ranks.py",
+    "tests/sweep/test_worker.py",
+    "tests/kernels/test_triton.py",
+    "tests/reproduce/test_reproduce.py",
+    "tests/engine/test_training.py",
+)
+"""Those begin first, in this order, so that no worker is left alone with them at the end."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers a file goes to one of them, for its fixtures; Slurm's files share one cluster."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("slurm" if file.startswith(SLOW[0]) else file))
-    items.sort(key=lambda item: not item.nodeid.startswith(SLOW))
+    """Slow files first: `--dist loadfile` takes them in this order, each to one worker, for its fixtures."""
+    rank = {file: number for number, file in enumerate(SLOW)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(SLOW)))
 
 
 def _folder(variable: str, default: Path) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.multiprocessing as mp
 from open_clip.loss import ClipLoss, SigLipLoss
 from torch import nn
 from torch.nn import functional as F
@@ -164,3 +165,31 @@ def work(rank: int, world: int, folder: str, exchange: str, backend: str) -> Non
     }
     torch.save(results, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
+
+
+Job = tuple[int, str, str]
+"""Number of ranks, exchange, back end."""
+
+
+def place(folder: str, job: Job) -> Path:
+    """Where the ranks of a job write."""
+    return Path(folder) / "-".join(map(str, job))
+
+
+def in_turn(rank: int, folder: str, jobs: list[Job]) -> None:
+    """One process, a rank of each job that has so many; each job has a process group of its own."""
+    for job in jobs:
+        if rank < job[0]:
+            torch._dynamo.reset()
+            try:
+                work(rank, job[0], str(place(folder, job)), *job[1:])
+            except Exception as error:
+                error.add_note(f"job {job}")
+                raise
+
+
+def all_jobs(_: int, folder: str, jobs: list[Job]) -> None:
+    """Fork the ranks from this process, which has imported everything and computed nothing."""
+    for job in jobs:
+        place(folder, job).mkdir()
+    mp.start_processes(in_turn, (folder, jobs), nprocs=max(world for world, *_ in jobs), start_method="fork")

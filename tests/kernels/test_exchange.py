@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import itertools
-
 import exchange_worker as worker
 import pytest
 import torch
@@ -9,16 +7,21 @@ import torch.multiprocessing as mp
 from each_backend import BACKENDS
 
 WAYS = [("gather", name) for name in BACKENDS] + [("ring", name) for name in BACKENDS if name != "dense"]
+JOBS = [(world, *way) for world in (1, 2, 4) for way in WAYS]
 
 
-@pytest.fixture(
-    scope="module", params=itertools.product([1, 2, 4], WAYS), ids=lambda way: f"{way[0]}-{'-'.join(way[1])}"
-)
-def ranks(request, tmp_path_factory):
-    world, way = request.param
-    folder = tmp_path_factory.mktemp(f"world{world}")
-    mp.spawn(worker.work, (world, str(folder), *way), nprocs=world)
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What the ranks of every job wrote: four processes for all, or each would import torch anew."""
+    folder = tmp_path_factory.mktemp("exchange")
+    mp.spawn(worker.all_jobs, (str(folder), JOBS), nprocs=1)
+    return folder
+
+
+@pytest.fixture(scope="module", params=JOBS, ids=lambda job: "-".join(map(str, job)))
+def ranks(request, results):
+    folder = worker.place(results, request.param)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(request.param[0])]
 
 
 @pytest.fixture

@@ -29,6 +29,8 @@ def test_plans_are_those_of_the_planner() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card: tests/gpu measures on it")
-def test_without_a_card_it_says_so() -> None:
-    with pytest.raises(SystemExit, match="no CUDA device"):
+def test_without_a_card_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
         bench_gpu.main([])
+    assert end.value.code == 2
+    assert "no CUDA device: run it on a machine with a GPU" in capsys.readouterr().err

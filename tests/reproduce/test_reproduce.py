@@ -11,8 +11,10 @@ import pytest
 from PIL import Image
 
 from mien import recipe
+from mien.engine.rundir import RunFolder
 from mien.errors import DataError, RunError
 from mien.faces.synth import make_emocap
+from mien.faults.sessions import Session
 from mien.reproduce import __main__ as command
 from mien.reproduce import ablation, layouts, twins, wild
 from mien.reproduce.curves import BACKENDS, RANKS, Way, compare
@@ -39,6 +41,26 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs train in forked processes: `python -m mien train` imports for seconds before it trains for one.
+
+    The tests without this fixture, such as that of the ablation, use the command.
+    """
+
+    def run(self: Job, threads: int) -> Path:
+        self.root.mkdir(parents=True, exist_ok=True)
+        keys = [f"run.root={self.root}", f"engine.threads={threads}", *self.overrides]
+        log = self.root / f"train-{Path(self.recipe).stem}.log"
+        session = Session(keys, log, recipe=self.recipe, resume=True)
+        assert session.wait() == 0, session.said()
+        found = RunFolder.newest(recipe.load(self.recipe, keys))
+        assert found is not None
+        return found.path
+
+    monkeypatch.setattr(Job, "run", run)
+
+
 def runs(root: Path) -> list[str]:
     """Folders of all runs below a root."""
     return sorted(str(file.parent) for file in root.rglob("run.json"))
@@ -61,6 +83,7 @@ def test_ablation_scores_every_variant_and_trains_nothing_twice(data: Path, tmp_
     assert runs(tmp_path) == made
 
 
+@pytest.mark.usefixtures("forked")
 def test_twins_are_compared_on_the_same_items_and_nothing_is_made_twice(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +151,7 @@ def test_checkpoints_move_between_layouts(tmp_path: Path, monkeypatch: pytest.Mo
     assert values[0] == 0 < max(values) < 1e-5
 
 
+@pytest.mark.usefixtures("forked")
 def test_wild_compares_both_starts_with_the_baselines(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

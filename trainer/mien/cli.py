@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mien import __version__, cli_edit, cli_predict, cli_sweep
+from mien import __version__, cli_edit, cli_import, cli_predict, cli_sweep
 from mien.cli_benchmark import benchmark
 from mien.cli_data import data
 from mien.cli_mine import mine
@@ -173,6 +173,7 @@ def evaluate(
 
 cli_predict.add_to(app)
 cli_edit.add_to(app)
+cli_import.add_to(app)
 
 
 @app.command(epilog="Example: mien runs checkpoints --state running")
@@ -181,7 +182,8 @@ def runs(
     state: Annotated[
         str | None,
         typer.Option(
-            help="Only new, running, finished, pruned, stopped, failed or killed ones.", show_default=False
+            help="Only new, running, finished, pruned, stopped, failed, killed or imported ones.",
+            show_default=False,
         ),
     ] = None,
     json: Annotated[

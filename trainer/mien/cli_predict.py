@@ -24,7 +24,7 @@ def export(
     run: Run,
     out: Annotated[Path, typer.Argument(help="File (safetensors) or folder to write.", show_default=False)],
     to: Annotated[
-        str, typer.Option(help="Format: safetensors, open_clip, transformers or onnx.")
+        str, typer.Option(help="Format: safetensors, open_clip, transformers, onnx or diffusers.")
     ] = "safetensors",
     which: Which = "last",
     force: Annotated[
@@ -34,7 +34,8 @@ def export(
     """Write a run for use elsewhere (averaged weights where the run keeps an average).
 
     safetensors is one file with mien's names. open_clip and transformers are folders that these libraries
-    load; onnx holds an image and a text graph. Folders carry a model card and are checked before they appear.
+    load; onnx holds an image and a text graph; diffusers, of an editor, two UNets and the prompt's states.
+    Folders carry a model card and are checked before they appear.
     """
     from mien.export import export as write
 

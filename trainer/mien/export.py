@@ -13,7 +13,7 @@ from mien import systems
 from mien.engine.rundir import RunFolder
 from mien.errors import MienError, RunError
 
-FORMATS = ("safetensors", "open_clip", "transformers", "onnx")
+FORMATS = ("safetensors", "open_clip", "transformers", "onnx", "diffusers")
 """`safetensors` is one file with mien's own names; the others are folders with a model card."""
 FACTS = "export.json"
 """File of an exported folder that says where it comes from; only folders that hold it are ever replaced."""
@@ -33,7 +33,7 @@ def export(
     """Write a run; a reader sees the old file or folder, or the whole new one.
 
     Averaged weights are taken where the run keeps an average. A folder is checked before it appears: the
-    other library loads it, and its embeddings equal mien's to rounding.
+    other library loads it, and its embeddings equal mien's to rounding; its weights, of `diffusers`, exactly.
 
     Args:
         run: run folder.
@@ -80,13 +80,20 @@ def facts_of(folder: RunFolder, which: str) -> dict[str, str]:
     }
 
 
+def _imported(folder: RunFolder) -> dict[str, Any]:
+    """`imported`: the release and files (SHA-256) that a run was made of; empty for one that was trained."""
+    info = folder.info
+    return {"imported": info["imported"]} if "imported" in info else {}
+
+
 def _write_file(folder: RunFolder, which: str, file: Path) -> None:
     from safetensors.torch import save_file
 
     weights = systems.get(folder.recipe.system).state_for_export(folder, which)
     # Tied or sliced tensors share memory, which the format refuses.
     tensors = {name: tensor.contiguous().clone() for name, tensor in weights.items()}
-    save_file(tensors, file, {"format": "pt"} | facts_of(folder, which))
+    imported = {name: json.dumps(value) for name, value in _imported(folder).items()}
+    save_file(tensors, file, {"format": "pt"} | facts_of(folder, which) | imported)
 
 
 def _write_folder(folder: RunFolder, which: str, to: str, out: Path, progress: Say) -> None:
@@ -97,13 +104,16 @@ def _write_folder(folder: RunFolder, which: str, to: str, out: Path, progress: S
         known = ", ".join(("safetensors", *system.export_formats))
         raise RunError(f"{system.name} has no form in {to}", where=folder.path, fix=f"one of: {known}")
     out.mkdir(parents=True)
-    progress(f"writing {to} and comparing its embeddings with mien's")
+    progress(f"writing {to} and comparing what it loads with mien's")
     facts: dict[str, Any] = (
-        {"format": to} | facts_of(folder, which) | system.export_folder(folder, which, to, out)
+        {"format": to}
+        | facts_of(folder, which)
+        | _imported(folder)
+        | system.export_folder(folder, which, to, out)
     )
     (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     (out / "README.md").write_text(card(folder, which, facts), encoding="utf-8")
-    progress(f"largest difference of a coordinate: {facts['max_difference']:.2g}")
+    progress(f"largest difference of a number: {facts['max_difference']:.2g}")
 
 
 def _require_free(out: Path, to: str, force: bool) -> None:

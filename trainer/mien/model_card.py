@@ -28,7 +28,7 @@ def card(folder: RunFolder, which: str, facts: dict[str, Any]) -> str:
     """
     import jinja2
 
-    template = resources.files("mien") / "model_card.md.j2"
+    template = resources.files("mien") / _TEMPLATES.get(str(facts["format"]), "model_card.md.j2")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     recipe = folder.recipe
     return environment.from_string(template.read_text(encoding="utf-8")).render(
@@ -44,6 +44,7 @@ def card(folder: RunFolder, which: str, facts: dict[str, Any]) -> str:
         state=folder.info.get("state", ABSENT),
         reports=reports(folder.path),
         how=_HOW[str(facts["format"])],
+        imported=folder.info.get("imported"),
     )
 
 
@@ -116,7 +117,19 @@ def _index(shards: str) -> dict[str, Any]:
         return {"samples": ABSENT, "schema": ABSENT}
 
 
+_TEMPLATES = {"diffusers": "model_card_editor.md.j2"}
+"""Cards of what is no encoder, by format."""
 _HOW = {
+    "diffusers": """\
+    import torch
+    from diffusers import UNet2DConditionModel
+    from safetensors.torch import load_file
+    identity = UNet2DConditionModel.from_pretrained("FOLDER/IDENTITY", use_safetensors=True)
+    denoiser = UNet2DConditionModel.from_pretrained("FOLDER/DENOISER", use_safetensors=True)
+    prompt = load_file("FOLDER/prompt.safetensors")["prompt"]
+    # once a photo: hidden states that enter each transformer block of identity(latent, 0, prompt)
+    # each step: denoiser(torch.cat([noisy, condition], 1), t, prompt, class_labels=vector), where each
+    # self-attention has those states, normalised by the denoiser's own norm1, as more keys and values""",
     "open_clip": """\
     import open_clip
     model, _, preprocess = open_clip.create_model_and_transforms("local-dir:FOLDER")

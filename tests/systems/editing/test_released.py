@@ -10,36 +10,11 @@ import torch
 from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 
+from editing_releases import SMALL, published
 from mien.errors import DataError
-from mien.systems.editing.config import UNetConfig
 from mien.systems.editing.model import Editor
 from mien.systems.editing.released import FILES, RELEASES, read_release, write_release
 from mien.systems.editing.unets import is_tail
-
-SMALL = UNetConfig(channels=(32, 32, 64, 64), groups=8, heads=4, prompt_width=32, layers=1)
-
-
-def published(
-    name: str, folder: Path, dtype: torch.dtype = torch.float32
-) -> dict[str, dict[str, torch.Tensor]]:
-    """The two files of a release as its authors name things: a whole identity UNet, `au_aug_mlp`."""
-    release = RELEASES[name]
-    torch.manual_seed(3)
-    identity = UNet2DConditionModel(**SMALL.arguments()).state_dict()
-    channels = 4 * (1 + release.condition.maps)
-    more = {
-        "in_channels": channels, "class_embed_type": "simple_projection",
-        "projection_class_embeddings_input_dim": release.condition.width,
-    }  # fmt: skip
-    plain = UNet2DConditionModel(**SMALL.arguments() | more).state_dict()
-    renamed = {key.replace("class_embedding.", "au_aug_mlp."): value for key, value in plain.items()}
-    files = {release.identity[0]: identity, release.denoiser[0]: renamed}
-    for place, state in files.items():
-        (folder / place).mkdir(parents=True)
-        save_file(
-            {key: value.to(dtype).contiguous() for key, value in state.items()}, folder / place / FILES[0]
-        )
-    return files
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["fp32", "fp16"])
@@ -133,3 +108,14 @@ def test_another_width_is_refused(tmp_path: Path):
     published("magicface", tmp_path)
     with pytest.raises(DataError, match="have another shape"):
         read_release("magicface", tmp_path, SMALL.model_copy(update={"channels": (32, 64, 64, 64)}))
+
+
+def test_maps_of_the_place_are_written_and_read_back(tmp_path: Path):
+    unet, condition = SMALL.model_copy(update={"positions": 1}), RELEASES["magicface"].condition
+    editor = Editor(unet, condition, torch.zeros(1, 1, 32))
+    states = {"identity": editor.identity.state_dict(), "denoiser": editor.denoiser.state_dict()}
+    write_release("magicface", tmp_path, states, {}, unet)
+    loaded = UNet2DConditionModel.from_pretrained(tmp_path / "denoising_unet")
+    assert loaded.config.in_channels == 4 + 4 + 4
+    again, _ = read_release("magicface", tmp_path, unet)
+    assert all(torch.equal(again[part][name], v) for part in states for name, v in states[part].items())

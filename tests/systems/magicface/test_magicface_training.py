@@ -12,12 +12,15 @@ from engine.processes import Session, ranks
 from engine.runs import differences, last_step, metrics, only_run, samples, state
 from mien.data.reader import ShardSet
 from mien.engine.rundir import RunFolder
+from mien.export import export
 from mien.systems.editing.face import Face
 from mien.systems.editing.face_pairs import make_pairs
+from mien.systems.editing.importing import Beside, import_release
 from mien.systems.editing.noise import Guidance
 from mien.systems.editing.pair_samples import labels, picture
 from mien.systems.editing.sampler import SampleConfig
 from mien.systems.magicface.load import load
+from mien.systems.weights import state_for_export
 
 RECIPE = "magicface/tiny"
 SMALL = (
@@ -106,3 +109,18 @@ def test_edits_of_a_run(undisturbed: RunFolder, pairs: Path) -> None:
     assert not torch.equal(made, other)
     with pytest.raises(ValueError, match="the photo is"):
         editor.edit(Face(np.zeros((16, 16, 3), np.uint8), *[np.zeros(1)] * 3), vectors, config)
+
+
+def test_a_trained_run_is_exported_and_imported_to_the_bit(undisturbed: RunFolder, tmp_path: Path) -> None:
+    """Averaged weights, to diffusers and back; the card tells of a training."""
+    export(undisturbed.path, tmp_path / "out", to="diffusers")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| checkpoint | last, step 40 of 40 |" in card
+    assert "exponential moving average, decay 0.9" in card
+    assert "squares of 4 x 4 pixels" in card
+    recipe = str(undisturbed.path / "recipe.yaml")
+    run = import_release("magicface", tmp_path / "out", tmp_path / "runs", Beside(), recipe=recipe)
+    before, after = state_for_export(undisturbed), state_for_export(run)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert load(run.path).config.codec.kind == "patches"

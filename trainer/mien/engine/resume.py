@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mien.engine import remining
 from mien.engine.rundir import RunFolder, truncate_lines
 from mien.errors import RunError
 
@@ -65,8 +64,14 @@ def check(folder: RunFolder, recipe: Recipe, train_sha: str) -> None:
             set is fine, a changed one is not.
 
     Raises:
-        RunError: naming the keys that differ.
+        RunError: naming the keys that differ; for a run that was made of given weights.
     """
+    if "imported" in folder.info:
+        raise RunError(
+            "was made of given weights: it has no training to go on with",
+            where=folder.path,
+            fix="start a new run from it, without --resume",
+        )
     keys = changed_keys(folder.recipe.dump(), recipe.dump())
     known = folder.info.get("train_sha")
     if known == train_sha:
@@ -87,6 +92,8 @@ def check(folder: RunFolder, recipe: Recipe, train_sha: str) -> None:
 
 def rewind(folder: RunFolder, checkpoint: Checkpoint | None) -> None:
     """Cut samples, skipped steps and checkpoints back to where a run continues: logs tell the truth."""
+    from mien.engine import remining  # torch loads slowly, and those who only compare recipes need none
+
     step = checkpoint.step if checkpoint else 0
     folder.store.rewind(step)
     remining.forget_after(folder.path, step)

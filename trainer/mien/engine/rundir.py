@@ -50,30 +50,10 @@ class RunFolder:
         Raises:
             RunError: if the folder cannot be written.
         """
-        from mien import recipe as recipes
-
-        stamp = datetime.now(UTC)
-        run_id = f"{stamp:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         folder = cls(Path(recipe.run.root) / recipe.name / run_id)
-        try:
-            (folder.path / "checkpoints").mkdir(parents=True)
-            recipes.save(recipe, folder.path / "recipe.yaml")
-        except OSError as error:
-            raise RunError(
-                f"cannot make the run folder: {error.strerror}", where=folder.path, fix="set run.root"
-            ) from error
-        folder._write(
-            {
-                "id": run_id,
-                "recipe": recipe.name,
-                "recipe_hash": recipe.hash,
-                "wandb_id": secrets.token_hex(4),
-                "code_version": code_version(),
-                "created": stamp.isoformat(timespec="microseconds"),
-                "state": "new",
-                "sessions": [],
-            }
-        )
+        folder.lay(recipe)
+        folder.register(recipe, run_id)
         return folder
 
     @classmethod
@@ -140,6 +120,44 @@ class RunFolder:
             RunError: if there is none.
         """
         return self.store.find(which)
+
+    def lay(self, recipe: Recipe) -> None:
+        """Make the folder, with the frozen recipe and room for checkpoints; a run once it is registered.
+
+        Raises:
+            RunError: if it exists, or cannot be written.
+        """
+        from mien import recipe as recipes
+
+        try:
+            (self.path / "checkpoints").mkdir(parents=True)
+            recipes.save(recipe, self.path / "recipe.yaml")
+        except OSError as error:
+            raise RunError(
+                f"cannot make the run folder: {error.strerror}", where=self.path, fix="set run.root"
+            ) from error
+
+    def register(self, recipe: Recipe, run_id: str, **facts: Any) -> None:
+        """Write `run.json` of a new run; with it the folder is one.
+
+        Args:
+            recipe: as frozen.
+            run_id: name that the folder has, or will have.
+            facts: more keys, or other values.
+        """
+        self._write(
+            {
+                "id": run_id,
+                "recipe": recipe.name,
+                "recipe_hash": recipe.hash,
+                "wandb_id": secrets.token_hex(4),
+                "code_version": code_version(),
+                "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+                "state": "new",
+                "sessions": [],
+                **facts,
+            }
+        )
 
     def update(self, **changes: Any) -> None:
         """Change keys of `run.json`, atomically."""

@@ -23,7 +23,7 @@ FRESH_S = 900.0
 """A run of another machine counts as running while its logs are younger than this."""
 
 
-STATES = ("new", "running", "finished", "pruned", "stopped", "failed", "killed")
+STATES = ("new", "running", "finished", "pruned", "stopped", "failed", "killed", "imported")
 """How a run can stand; see `RunSummary`."""
 
 
@@ -35,7 +35,7 @@ class RunSummary:
         path: its folder.
         recipe: name of its recipe.
         state: new, running, finished, pruned (given up by its sweep), stopped (by a signal, after a save),
-            failed, or killed (the process is gone without a word).
+            failed, killed (the process is gone without a word), or imported (made of given weights).
         step: last step in its logs.
         max_steps: length that the recipe asks for.
         saved: step of the newest checkpoint folder, None without one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ from mien import recipe as recipes
 from mien import systems
 from mien.errors import MienError
 from mien.plan.assume import Assumptions
-from mien.plan.count import Model, quietly
+from mien.plan.count import quietly
 from mien.plan.gpus import Gpu, gpu_of
-from mien.plan.memory import activity
+from mien.plan.measure import counted
 from mien.plan.speed import roofline
 
 Case = tuple[str, int, bool]
@@ -52,13 +53,9 @@ class Row:
 
 def planned(name: str, micro: int, checkpointing: bool, gpu: Gpu) -> Row:
     """What a plan says of a recipe, from shapes."""
-    recipe = recipes.load(name, OVERRIDES)
-    model, assume = Model(recipe, checkpointing), Assumptions()
-    halves = model.encode(micro), model.objective(micro, 1)
-    sizes = [{k: float(v) for k, v in vars(half).items() if isinstance(v, int)} for half in halves]
-    peak = sum(p.nbytes for p in model.module.parameters()) + activity(*sizes).grown
-    seconds = sum(roofline(part, gpu, assume) for half in halves for part in (half.forward, half.backward))
-    return Row(sum(half.flops for half in halves), peak, seconds)
+    figures, halves = counted(recipes.load(name, OVERRIDES), micro, checkpointing)
+    parts = [part for half in halves for part in (half.forward, half.backward)]
+    return Row(figures.flops, figures.peak, sum(roofline(part, gpu, Assumptions()) for part in parts))
 
 
 def measured(name: str, micro: int, checkpointing: bool, repeats: int = 7) -> Row:
@@ -134,7 +131,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=None, help="file for the table")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
-        raise SystemExit("there is no CUDA device to measure on")
+        fix = "run it on a machine with a GPU; `mien plan` needs none"
+        print(MienError("no CUDA device", where="bench-gpu", fix=fix), file=sys.stderr)
+        raise SystemExit(2)
     console = Console(width=170, record=True)
     gpu = gpu_of(options.gpu or _short(torch.cuda.get_device_name()))
     console.print(table(gpu, plans(gpu)))

@@ -36,11 +36,16 @@ class Figures:
 
 def planned(recipe: Recipe, micro: int, checkpointing: bool) -> Figures:
     """What a plan says, from shapes."""
+    return counted(recipe, micro, checkpointing)[0]
+
+
+def counted(recipe: Recipe, micro: int, checkpointing: bool) -> tuple[Figures, tuple[Half, Half]]:
+    """The same, and the halves of the step that it comes from."""
     model = Model(recipe, checkpointing)
     encode, loss = model.encode(micro), model.objective(micro, 1)
     used = activity(_bytes(encode), _bytes(loss))
     peak = int(sum(p.nbytes for p in model.module.parameters()) + used.grown)
-    return Figures(encode.flops + loss.flops, encode.held + loss.held, peak, peak)
+    return Figures(encode.flops + loss.flops, encode.held + loss.held, peak, peak), (encode, loss)
 
 
 def _bytes(half: Half) -> dict[str, float]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mien.engine.checkpoint import STEP
 from mien.engine.rundir import write_atomic
 
 
@@ -27,5 +26,7 @@ def count(root: Path) -> int:
 
 def newest(root: Path) -> str:
     """Name of the newest checkpoint of the runs below a root; `none` without one."""
+    from mien.engine.checkpoint import STEP  # torch loads slowly, and most workers see no death
+
     names = [path.name for path in root.glob("**/checkpoints/*") if STEP.fullmatch(path.name)]
     return max(names, default="none")

@@ -10,7 +10,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_only
 from optuna.trial import TrialState
 
 from mien.engine.rundir import RunFolder
@@ -18,7 +17,6 @@ from mien.engine.tracking import read_metrics
 from mien.errors import MienError, RunError
 from mien.recipe import Recipe
 from mien.sweep.study import Sweep
-from mien.sweep.watch import TrialWatch, unknown_metric
 
 log = logging.getLogger("mien.sweep")
 PARENT = "MIEN_SWEEP_PARENT"
@@ -37,7 +35,9 @@ def train_trial(root: Path, generation: int | None, extra: list[str]) -> None:
         MienError: if it cannot be trained for a reason that other trials would meet too.
         Stopped: a SystemExit, after a stop signal and a save; the trial can be taken again.
     """
+    # Here, not above: torch and Lightning load slowly, and a worker that starts trials needs neither.
     from mien.engine.training import train
+    from mien.sweep.watch import TrialWatch
 
     _follow_parent()
     sweep, number = open_trial(root)
@@ -89,6 +89,8 @@ def _conclude(sweep: Sweep, number: int, folder: RunFolder, pruned: bool) -> Non
     metric = sweep.config.metric
     found = [row[metric] for row in rows if metric in row]
     if not found:
+        from mien.sweep.watch import unknown_metric
+
         raise unknown_metric(metric, rows[-1] if rows else {}, sweep)
     finite = [value for value in found if math.isfinite(value)]
     value = found[-1]
@@ -128,6 +130,8 @@ def _own_fault(error: MienError, recipe: Recipe) -> bool:
 
 
 def _first() -> bool:
+    from lightning.pytorch.utilities import rank_zero_only
+
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 

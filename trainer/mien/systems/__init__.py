@@ -216,7 +216,15 @@ def _magicface() -> System:
 
         return state_for_export(run, which)
 
-    return System("magicface", MagicFaceModel, EditObjective, build, transform, collate, None, export)
+    def export_folder(run: RunFolder, which: str, to: str, folder: Path) -> dict[str, Any]:
+        from mien.systems.editing.exporting import write
+
+        return write(run, which, folder)
+
+    return System(
+        "magicface", MagicFaceModel, EditObjective, build, transform, collate, None, export,
+        export_formats=("diffusers",), export_folder=export_folder,
+    )  # fmt: skip
 
 
 def _rigface() -> System:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -28,6 +28,13 @@ class UNetConfig(Config):
     """Width of the constant prompt's states."""
     latent_channels: int = Field(default=4, ge=1)
     """Channels of a latent: 4 of a VAE, 3 in pixel space."""
+    positions: int = Field(default=0, ge=0, le=8)
+    """Wave lengths of constant maps that tell both networks where a place lies, four maps each; 0 is none, as
+    released. Networks from scratch find the same place of the photo by them."""
+    alike: float | None = Field(default=None, gt=0)
+    """From scratch: both networks start with the same weights, as those from Stable Diffusion do, and with
+    this many times their queries as queries and keys, so that a place attends to what is like it. null: each
+    with its own."""
 
     @model_validator(mode="after")
     def _divides(self) -> UNetConfig:
@@ -44,7 +51,7 @@ class UNetConfig(Config):
         """Of diffusers' `UNet2DConditionModel`."""
         levels = len(self.channels)
         return {
-            "in_channels": self.latent_channels,
+            "in_channels": self.latent_channels + 4 * self.positions,
             "out_channels": self.latent_channels,
             "block_out_channels": self.channels,
             "layers_per_block": self.layers,
@@ -93,6 +100,31 @@ class CodecConfig(Config):
             raise ValueError(
                 f"image_size {size} must be a multiple of {step}: codec.factor, halved at {levels} levels"
             )
+
+
+@runtime_checkable
+class EditorModel(Protocol):
+    """What the `model:` sections of all editors have."""
+
+    @property
+    def unet(self) -> UNetConfig:
+        """Sizes of both networks."""
+        ...
+
+    @property
+    def condition(self) -> ConditionConfig:
+        """How the edit is told."""
+        ...
+
+    @property
+    def codec(self) -> CodecConfig:
+        """Between pictures and latents."""
+        ...
+
+    @property
+    def prompt(self) -> str | None:
+        """File with the states of the prompt."""
+        ...
 
 
 class NoiseConfig(Config):

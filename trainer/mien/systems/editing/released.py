@@ -48,6 +48,13 @@ RELEASES = {
 }  # fmt: skip
 
 
+def release_files(name: str, folder: Path) -> dict[str, Path]:
+    """Files with the weights of `identity` and `denoiser`; arguments and errors as of `read_release`."""
+    release = RELEASES[name]
+    places = {"identity": release.identity, "denoiser": release.denoiser}
+    return {part: _weights(folder, among) for part, among in places.items()}
+
+
 def read_release(
     name: str, folder: Path, unet: UNetConfig
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
@@ -65,8 +72,7 @@ def read_release(
     release, found, tail = RELEASES[name], {}, {}
     with torch.device("meta"):
         wanted = {"identity": identity_unet(unet), "denoiser": denoiser(unet, release.condition)}
-    for part, places in (("identity", release.identity), ("denoiser", release.denoiser)):
-        file = _weights(folder, places)
+    for part, file in release_files(name, folder).items():
         state = _renamed(_read(file), file)
         if part == "identity":
             tail = {key: state.pop(key) for key in list(state) if is_tail(key, unet)}
@@ -100,13 +106,14 @@ def write_release(
         key: torch.zeros(value.shape) for key, value in whole.state_dict().items() if is_tail(key, unet)
     } | dict(tail)
     condition = release.condition
-    own = unet.arguments() | {
-        "in_channels": unet.latent_channels * (1 + condition.maps),
+    plain = unet.arguments()
+    own = plain | {
+        "in_channels": plain["in_channels"] + unet.latent_channels * condition.maps,
         "class_embed_type": "simple_projection",
         "projection_class_embeddings_input_dim": condition.width,
     }
     for places, state, arguments in (
-        (release.identity, dict(states["identity"]) | ends, unet.arguments()),
+        (release.identity, dict(states["identity"]) | ends, plain),
         (release.denoiser, dict(states["denoiser"]), own),
     ):
         target = folder / places[0]

@@ -11,6 +11,7 @@ from mien.engine.rundir import RunFolder
 from mien.errors import DataError, RunError
 from mien.systems.editing.config import UNetConfig
 from mien.systems.editing.model import Editor
+from mien.systems.editing.reference import PassThrough, blocks
 from mien.systems.editing.released import RELEASES, read_release
 from mien.systems.editing.unets import is_tail
 from mien.systems.weights import load_strictly, read_state, require_shapes, state_for_export
@@ -31,6 +32,25 @@ def read_prompt(file: str | None, width: int) -> Tensor:
         what = "no tensor `prompt`" if prompt is None else f"`prompt` is {[*prompt.shape]}"
         raise RunError(what, where=file, fix=f"save states [1, T, {width}] of the prompt as `prompt`")
     return prompt.float()
+
+
+@torch.no_grad()
+def start_alike(editor: Editor, gain: float) -> None:
+    """Give both networks from scratch the same weights, and keys that are their queries, `gain` times larger.
+
+    So do networks that both come from Stable Diffusion: what is alike in photo and edit is found from the
+    first step on, and only what to do with it has to be learnt.
+    """
+    own, given = editor.denoiser.state_dict(), editor.identity.state_dict()
+    shared = {name: value for name, value in given.items() if own[name].shape == value.shape}
+    editor.denoiser.load_state_dict(own | shared)
+    entry, narrow = editor.denoiser.conv_in.weight, editor.identity.conv_in.weight
+    entry[:, : narrow.shape[1]] = narrow
+    for unet in (editor.identity, editor.denoiser):
+        for _, block in blocks(unet):
+            if not isinstance(block, PassThrough):
+                block.attn1.to_q.weight *= gain
+                block.attn1.to_k.weight.copy_(block.attn1.to_q.weight)
 
 
 def start_from(editor: Editor, source: str, system: str, unet: UNetConfig) -> None:

@@ -46,8 +46,9 @@ def denoiser(config: UNetConfig, condition: ConditionConfig) -> UNet2DConditionM
     What is new beside a plain UNet starts at zero, so that at first it predicts what that one would.
     """
     given = config.arguments()
-    channels = config.latent_channels * (1 + condition.maps) + (condition.injection == "channel")
-    given |= {"in_channels": channels}
+    channels = config.latent_channels * condition.maps + (condition.injection == "channel")
+    plain = given["in_channels"]
+    given["in_channels"] = plain + channels
     if condition.injection == "linear":
         given |= {
             "class_embed_type": "simple_projection",
@@ -58,7 +59,7 @@ def denoiser(config: UNetConfig, condition: ConditionConfig) -> UNet2DConditionM
     unet = UNet2DConditionModel(**given)
     install(unet)
     with torch.no_grad():
-        unet.conv_in.weight[:, config.latent_channels :] = 0
+        unet.conv_in.weight[:, plain:] = 0
         if condition.injection == "linear":
             unet.class_embedding.weight.zero_()
             unet.class_embedding.bias.zero_()

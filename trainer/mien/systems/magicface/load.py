@@ -85,6 +85,7 @@ def load(run: str | Path, which: str = "last", device: torch.device | None = Non
     config, objective = folder.recipe.model, folder.recipe.objective
     assert isinstance(config, MagicFaceModel)
     assert isinstance(objective, EditObjective)
-    editor = build(config, start=False)
-    load_strictly(editor, state_for_export(folder, which), folder.path)
+    state = state_for_export(folder, which)
+    editor = build(config, start=False, prompt=state.get("prompt"))  # its file may be gone
+    load_strictly(editor, state, folder.path)
     return MagicFace(editor, config, objective, device)

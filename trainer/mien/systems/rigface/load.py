@@ -139,6 +139,7 @@ def load(
     config, objective = folder.recipe.model, folder.recipe.objective
     assert isinstance(config, RigFaceModel)
     assert isinstance(objective, EditObjective)
-    editor = build(config, start=False)
-    load_strictly(editor, state_for_export(folder, which), folder.path)
+    state = state_for_export(folder, which)
+    editor = build(config, start=False, prompt=state.get("prompt"))  # its file may be gone
+    load_strictly(editor, state, folder.path)
     return RigFace(editor, config, objective, open_backend(rig), device)

@@ -1,0 +1,174 @@
+"""A downloaded release, or an export to diffusers, as a run that every command takes: `mien import`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien import recipe as recipes
+from mien.engine import given
+from mien.engine.checkpoint_files import stated
+from mien.engine.rundir import RunFolder
+from mien.errors import MienError, RunError
+from mien.recipe import Recipe
+from mien.systems.editing.codec import open_codec
+from mien.systems.editing.config import CodecConfig, EditorModel
+from mien.systems.editing.released import FILES, RELEASES, read_release, release_files
+from mien.systems.editing.start import read_prompt
+
+RECIPES = {"magicface": "magicface/paper"}
+"""Systems whose release can be imported, and the recipe that describes it."""
+PROMPT = "prompt.safetensors"
+"""File beside the UNets of an export that holds the states of its prompt; releases have none."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What belongs to an editor and is not in its UNets."""
+
+    vae: Path | None = None
+    """Diffusers folder of the autoencoder; None takes the recipe's if it is there."""
+    prompt: Path | None = None
+    """States of the prompt; None takes those of the imported folder, then the recipe's if they are there."""
+    no_prompt: bool = False
+    """One zero in place of the prompt."""
+
+
+def import_release(
+    system: str,
+    folder: Path,
+    root: Path,
+    beside: Beside,
+    *,
+    recipe: str | None = None,
+    progress: Say = lambda _: None,
+) -> RunFolder:
+    """Write a run with one checkpoint, at step 0; there is all of it or nothing.
+
+    Weights become float32. The frozen recipe names no training data and no average, for this run has none;
+    its name ends in `imported`, and its folder is named after what was read.
+
+    Args:
+        system: of `RECIPES`.
+        folder: as downloaded, or as exported.
+        root: below which the run lands.
+        beside: autoencoder and prompt.
+        recipe: file or name; sizes of the networks are its `model`. None takes that of `RECIPES`.
+        progress: told one line a stage.
+
+    Raises:
+        MienError: for a system without a release, options that contradict each other, or no prompt.
+        RecipeError: if the recipe is not valid.
+        DataError: if files of the release are absent or do not fit the recipe; nothing is made up.
+        RunError: if autoencoder or prompt cannot be read, or the run exists or cannot be written.
+    """
+    if system not in RECIPES:
+        what = f"no release of {system!r} can be imported"
+        raise MienError(what, where="mien import", fix=f"one of: {', '.join(RECIPES)}")
+    files = release_files(system, folder)
+    loaded = recipes.load(recipe or RECIPES[system])
+    if loaded.system != system:
+        raise MienError(f"a recipe of {loaded.system}", where=loaded.name, fix=f"give a recipe of {system}")
+    resolved = _resolve(loaded, folder, root, beside, progress)
+    model = _model(resolved)
+    _check_codec(model)
+    prompt = read_prompt(model.prompt, model.unet.prompt_width)
+    if model.prompt is not None:
+        files["prompt"] = Path(model.prompt)
+        progress(f"prompt: {prompt.shape[1]} states of width {prompt.shape[2]}")
+    if model.codec.folder is not None:
+        files["vae"] = Path(model.codec.folder) / FILES[0]
+    progress(f"hashing {_size(sum(file.stat().st_size for file in files.values()))} of {len(files)} files")
+    known = {part: {"file": _shown(file, folder), **stated(file)} for part, file in files.items()}
+    run_id = _name(resolved, [str(facts["sha256"]) for facts in known.values()])
+    path = given.place(resolved, run_id)
+    progress("reading both networks")
+    states, _ = read_release(system, folder, model.unet)
+    weights = {f"model.{part}.{name}": value for part in states for name, value in states[part].items()}
+    progress(f"writing {path}")
+    imported = {"release": system, "recipe": loaded.name, "files": known}
+    return given.make(resolved, run_id, weights | {"model.prompt": prompt}, imported)
+
+
+def _resolve(loaded: Recipe, folder: Path, root: Path, beside: Beside, progress: Say) -> Recipe:
+    """What is frozen into the run: the recipe, less what was never done here, with what lies beside."""
+    model = _model(loaded)
+    codec = _codec_folder(model.codec, beside.vae)
+    if model.codec.kind == "vae" and codec is None:
+        progress("no autoencoder: this run cannot edit photographs; import again with --vae for that")
+    overrides = {
+        "run.root": str(root), "data.train": None, "data.val": None, "engine.ema": None,
+        "model.init_from": None, "model.codec.folder": codec,
+        "model.prompt": _prompt_file(model, folder, beside),
+    }  # fmt: skip
+    told = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+    name = f"{loaded.system}/imported"  # so that no `--resume` of the recipe finds this run
+    return recipes.change(loaded, told, "mien import").model_copy(update={"name": name})
+
+
+def _model(recipe: Recipe) -> EditorModel:
+    model = recipe.model
+    assert isinstance(model, EditorModel)
+    wanted = RELEASES[recipe.system].condition
+    if (model.condition.injection, model.condition.width, model.condition.maps) != (
+        wanted.injection, wanted.width, wanted.maps,
+    ):  # fmt: skip
+        what = f"releases take {wanted.width} numbers by a linear layer, and {wanted.maps} map(s)"
+        raise MienError(what, where="model.condition", fix="give a recipe with the default condition")
+    return model
+
+
+def _codec_folder(codec: CodecConfig, asked: Path | None) -> str | None:
+    if codec.kind != "vae":
+        if asked is not None:
+            what = f"the recipe's codec is {codec.kind}, which has no autoencoder"
+            raise MienError(what, where="--vae", fix="leave it out, or give another --recipe")
+        return codec.folder
+    if asked is not None:
+        return str(asked.resolve())
+    if codec.folder is not None and Path(codec.folder).is_dir():
+        return str(Path(codec.folder).resolve())
+    return None
+
+
+def _prompt_file(model: EditorModel, folder: Path, beside: Beside) -> str | None:
+    if beside.no_prompt:
+        if beside.prompt is not None:
+            raise MienError("goes with no --prompt", where="--no-prompt", fix="give one of both")
+        return None
+    if beside.prompt is not None:
+        return str(beside.prompt.resolve())
+    for file in (folder / PROMPT, Path(model.prompt) if model.prompt else None):
+        if file is not None and file.is_file():
+            return str(file.resolve())
+    # A zero in its place would run without a word and give worse pictures than the release.
+    raise MienError(
+        "the states of the prompt are missing, which both networks were trained with", where="--prompt",
+        fix="give a safetensors file (see --help), or --no-prompt for weights trained without one",
+    )  # fmt: skip
+
+
+def _check_codec(model: EditorModel) -> None:
+    codec = open_codec(model.codec)
+    if codec.channels not in (0, model.unet.latent_channels):
+        what = f"makes {codec.channels} channels, the networks take {model.unet.latent_channels}"
+        raise RunError(
+            what, where=model.codec.folder or "", fix="give the autoencoder that they learned with"
+        )
+
+
+def _shown(file: Path, folder: Path) -> str:
+    return str(file.relative_to(folder) if file.is_relative_to(folder) else file.name)
+
+
+def _name(recipe: Recipe, hashes: list[str]) -> str:
+    return hashlib.sha256("".join([recipe.hash, *hashes]).encode()).hexdigest()[:12]
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
