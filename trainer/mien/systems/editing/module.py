@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from diffusers.models.attention import BasicTransformerBlock
+from diffusers.models.downsampling import Downsample2D
+from diffusers.models.resnet import ResnetBlock2D
+from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +24,7 @@ from mien.systems.editing.pair_samples import as_pixels
 if TYPE_CHECKING:
     from mien.recipe import Recipe
 
+_BLOCKS = (ResnetBlock2D, BasicTransformerBlock, Downsample2D, Upsample2D)
 _VALIDATION_STEP = -1  # its draws are the same at every validation
 
 
@@ -100,11 +105,17 @@ class EditModule(SystemModule):
         return groups if self.model.to_map is None else groups + decay_groups(self.model.to_map)
 
     def blocks(self) -> list[nn.Module]:
-        """Levels of both networks, in the order in which they are called."""
-        found: list[nn.Module] = []
-        for unet in (self.model.identity, self.model.denoiser):
-            found += [*unet.down_blocks, unet.mid_block, *unet.up_blocks]
-        return found
+        """ResNet blocks, transformer blocks and changes of resolution of both networks.
+
+        Not whole levels: hidden states leave the identity network from within one, and FSDP2 gathers weights
+        for the backward pass where the gradient of a block's own output arrives.
+        """
+        return [
+            part
+            for unet in (self.model.identity, self.model.denoiser)
+            for part in unet.modules()
+            if isinstance(part, _BLOCKS)
+        ]
 
     def pictures(self, batch: Batch, count: int) -> Tensor | None:
         """Source, conditions and target of each sample, side by side."""
