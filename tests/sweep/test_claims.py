@@ -98,10 +98,25 @@ def test_a_worker_elsewhere_lives_by_its_beat(tmp_path: Path, monkeypatch: pytes
     assert mine.take(0, claims.process()) is not None
 
 
+def test_slurm_may_lose_sight_of_a_task_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is requeued; its trial must not go to another then."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(claims, "_AGAIN_S", 0.0)
+    tool, asked = tmp_path / "squeue", tmp_path / "asked"
+    tool.write_text(
+        f"#!{sys.executable}\nimport pathlib\nasked = pathlib.Path({str(asked)!r})\n"
+        "if asked.exists(): print('PENDING')\nasked.touch()\n"
+    )
+    tool.chmod(0o755)
+    assert claims.in_queue("47_1") is True
+
+
 def test_slurm_that_cannot_be_asked_is_not_a_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(claims, "_AGAIN_S", 0.0)
     assert claims.in_queue("47_1") is None
-    for told, code, known in (("RUNNING\\n", 0, True), ("", 0, False)):
+    answers = {"RUNNING": True, "PREEMPTED": True, "COMPLETED": False, "CANCELLED": False, "": False}
+    for told, code, known in ((told, 0, known) for told, known in answers.items()):
         tool = tmp_path / "squeue"
         tool.write_text(f"#!{sys.executable}\nimport sys\nsys.stdout.write('{told}')\nsys.exit({code})\n")
         tool.chmod(0o755)

@@ -35,6 +35,9 @@ LEASE_S = 90.0
 """Seconds without a beat after which the worker of another machine counts as dead."""
 BEAT_S = 15.0
 """Seconds between two beats."""
+_AGAIN_S = 3.0
+# Not among them: what a job passes through on its way back into the queue, such as PREEMPTED and NODE_FAIL.
+_ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
 _NAME = re.compile(r"(\d{4,})-(\d{2,})\.json")
 
 
@@ -187,14 +190,25 @@ def host() -> str:
 
 
 def in_queue(job: str) -> bool | None:
-    """Whether Slurm has a job (or a task of an array) queued or running; None if it cannot be asked."""
-    command = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
+    """Whether Slurm has a job (or a task of an array) queued or running; None if it cannot be asked.
+
+    A no is asked for twice: while a task is requeued Slurm may lose sight of it for a moment.
+    """
+    answer = _ask_slurm(job)
+    if answer is False:
+        time.sleep(_AGAIN_S)
+        answer = _ask_slurm(job)
+    return answer
+
+
+def _ask_slurm(job: str) -> bool | None:
+    command = ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
     if done.returncode == 0:
-        return bool(done.stdout.strip())
+        return not _ENDED.issuperset(done.stdout.split())
     return False if "Invalid job id" in done.stderr else None
 
 
