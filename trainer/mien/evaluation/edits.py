@@ -117,11 +117,13 @@ class Scores:
 
     @property
     def correlation(self) -> Floats:
-        """Of asked and measured change, for each unit."""
+        """Of asked and measured change, for each unit; 0 where nothing moves."""
         found = []
         for place in range(len(UNITS)):
             here = self.unit == place
-            found.append(np.corrcoef(self.asked[here, place], self.moved[here, place])[0, 1])
+            asked, moved = self.asked[here, place], self.moved[here, place]
+            still = np.ptp(asked) == 0 or np.ptp(moved) == 0
+            found.append(0.0 if still else float(np.corrcoef(asked, moved)[0, 1]))
         return np.array(found)
 
     @property
