@@ -56,6 +56,9 @@ def settings(engine: EngineConfig) -> dict[str, Any]:
     return tree
 
 
+_SHARED_MEMORY = "deepspeed_shm_comm"
+
+
 class LocalZero(Portable, DeepSpeedStrategy):
     """Lightning's DeepSpeed strategy on any device, with checkpoints that are pieces.
 
@@ -83,6 +86,10 @@ class LocalZero(Portable, DeepSpeedStrategy):
 
     def setup_distributed(self) -> None:
         """As Lightning's, which also wants the numbers of CUDA devices."""
+        import deepspeed
+
+        # Else the first start on a CPU compiles it, for a minute or two; only inference makes use of it.
+        deepspeed.ops.__compatible_ops__[_SHARED_MEMORY] = False
         self.set_world_ranks()
         self._init_deepspeed_distributed()
 
