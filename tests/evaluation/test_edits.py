@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from mien.evaluation.edits import LEVELS, Ask, asks, score
-from mien.faces.rig import open_rig
-from mien.systems.editing.face_pairs import PairPlan
 from mien.systems.editing.pair_rules import UNITS
+from mien.systems.editing.pair_videos import PairPlan
 from mien.systems.facereader.load import Measured
 
 
@@ -37,7 +36,7 @@ class Knows:
 @pytest.fixture(scope="module")
 def asked() -> list[Ask]:
     plan = PairPlan(4, 64, 0, "builtin", 48, "studio", 500)
-    return [asks(plan, open_rig("builtin"), video) for video in (0, 1)]
+    return [asks(plan, video) for video in (0, 1)]
 
 
 def test_each_wish_moves_one_unit_to_each_level(asked: list[Ask]) -> None:

@@ -96,7 +96,7 @@ def edit(
                 "sampler": sampler,
                 "steps": steps,
                 "seed": seed,
-                "guidance": Guidance(scale=guidance or 1, start=guidance_from, stop=guidance_to),
+                "guidance": Guidance(start=guidance_from, stop=guidance_to),
             }
         ),
     )

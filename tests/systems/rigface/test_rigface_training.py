@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from editing_runs import SMALL
 from engine.processes import Session
 from engine.runs import differences, last_step, metrics, only_run, samples, state
 from mien.data.reader import ShardSet
@@ -30,12 +31,6 @@ from mien.systems.rigface.sliders import Sliders
 
 RECIPE = "rigface/tiny"
 LENGTH = ("engine.max_steps=40", "engine.checkpoint_every=10")
-SMALL = (
-    "model.image_size=32", "model.unet.channels=[16,16]", "model.unet.groups=4", "model.unet.heads=2",
-    "model.unet.prompt_width=8", "engine.threads=1", "engine.global_batch=8", "engine.schedule.warmup=2",
-    "engine.log_every=1", "engine.ema=0.9", "data.workers=0", "data.log_samples=true", "data.val=null",
-    "engine.val_every=null", "tracking.wandb=off",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -20,11 +20,9 @@ from mien.editing.session import EditSession, Opened, Picture
 from mien.editing.strip import edit_strip
 from mien.editing.upload import read_photo
 from mien.errors import DataError, MienError
+from mien.predict.media import IMAGES
 from mien.systems.editing.pair_rules import UNITS
 from mien.systems.editing.sampler import SampleConfig, batches
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""Of photos in a folder."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Request:
 
     Attributes:
         vector: differences float32 [12] in FACS levels.
-        strengths: multiples of it: more than one, or a single one that is not 1, makes a sheet.
+        strengths: multiples of it; without a sheet the first alone.
         sheet: whether to write a sheet with the original first rather than the edited photo.
         box: the face, left, top, width, height; None looks for it.
         whole: the photo is a face crop already.
@@ -109,13 +107,11 @@ def plan(photos: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
     found: list[Path] = []
     for path in photos:
         if path.is_dir():
-            found += sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            found += sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGES)
         else:
             found.append(path)
     if not found:
-        raise DataError(
-            "no photo in there", where=photos[0], fix=f"give files ending in {' '.join(SUFFIXES)}"
-        )
+        raise DataError("no photo in there", where=photos[0], fix=f"give files ending in {' '.join(IMAGES)}")
     if len(found) == 1 and out.suffix:
         return [(found[0], out)]
     if out.suffix:

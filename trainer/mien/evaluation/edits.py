@@ -15,18 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mien.faces.actions import Actions
-from mien.faces.render import render
-from mien.faces.rig import Rig
 from mien.systems.editing.face import Face
-from mien.systems.editing.face_pairs import Frame, PairPlan, draw_frames
+from mien.systems.editing.face_pairs import draw_frames
 from mien.systems.editing.pair_rules import FULL, UNITS
+from mien.systems.editing.pair_videos import Frame, PairPlan, draw_frame
 from mien.systems.editing.parsing import blacked, of_world
 from mien.systems.facereader.load import Measured, Reader
 
 Floats = NDArray[np.floating]
-Editing = Callable[[Face, Tensor], Tensor]
-"""(face, differences [E, 12]) -> pictures uint8 [E, 3, S, S]."""
-
 LEVELS = (0.8, 1.6, 2.4, 3.2, 4.0)
 """Intensities that a unit is moved to, FACS levels."""
 
@@ -50,15 +46,14 @@ class Ask:
     true: Tensor
 
 
-def asks(plan: PairPlan, rig: Rig, video: int) -> Ask:
+def asks(plan: PairPlan, video: int) -> Ask:
     """Each unit of one person's face moved to each of `LEVELS`, the others left as they are."""
-    number = plan.first_person + video % plan.people
     rng = np.random.default_rng([plan.seed, 9, video])
-    frame = draw_frames(plan, number, rng)[0]
+    frame = draw_frames(plan, plan.person(video), rng)[0]
     vectors, moved, wanted, true = [], [], [], []
     for place, unit in enumerate(UNITS):
         for level in LEVELS:
-            shown = _with(frame, rig, plan.size, unit, level / FULL)
+            shown = _with(plan, frame, unit, level / FULL)
             vectors.append(shown.units - frame.units)
             wanted.append(shown.units)
             true.append(torch.from_numpy(shown.picture.image).permute(2, 0, 1))
@@ -73,15 +68,11 @@ def face_of(frame: Frame) -> Face:
     return Face(picture.image, labels, picture.landmarks[:17], picture.resting[:17], frame.units)
 
 
-def _with(frame: Frame, rig: Rig, size: int, unit: int, intensity: float) -> Frame:
+def _with(plan: PairPlan, frame: Frame, unit: int, intensity: float) -> Frame:
     """The same picture with one unit at another intensity."""
     given = frame.scene.actions
-    left, right = dict(given.left), dict(given.right)
-    left[unit] = right[unit] = intensity
-    scene = replace(frame.scene, actions=Actions(left, right))
-    shown = scene.person.act(scene.actions)
-    sides = [[side.get(number, 0.0) for number in UNITS] for side in (shown.left, shown.right)]
-    return Frame(scene, render(scene, rig, size), np.asarray(sides, np.float32).mean(0) * np.float32(FULL))
+    actions = Actions({**given.left, unit: intensity}, {**given.right, unit: intensity})
+    return draw_frame(plan, replace(frame.scene, actions=actions))
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,12 @@ def load_classifier(run: str | Path, which: str = "last") -> Classifier:
     return system.load_classifier(run, which)
 
 
+def _weights(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
+    from mien.systems.weights import state_for_export
+
+    return state_for_export(run, which)
+
+
 def _emocapclip() -> System:
     def build(recipe: Recipe) -> SystemModule:
         from mien.systems.emocapclip.module import EmoCapModule
@@ -129,11 +135,6 @@ def _emocapclip() -> System:
 
         return load_encoder(run, which)
 
-    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
-        from mien.systems.weights import state_for_export
-
-        return state_for_export(run, which)
-
     def check(recipe: Recipe) -> None:
         from mien.systems.emocapclip.config import check_neighbours
 
@@ -150,7 +151,7 @@ def _emocapclip() -> System:
         return write(run, which, to, folder)
 
     return System(
-        "emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, export, check, planned,
+        "emocapclip", ModelConfig, ObjectiveConfig, build, transform, collate, load, _weights, check, planned,
         export_formats=("open_clip", "transformers", "onnx"), export_folder=export_folder,
     )  # fmt: skip
 
@@ -183,13 +184,8 @@ def _finetune() -> System:
 
         return load_finetuned(run, which)
 
-    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
-        from mien.systems.weights import state_for_export
-
-        return state_for_export(run, which)
-
     return System(
-        "emocapclip_finetune", FinetuneModel, FinetuneObjective, build, transform, collate, None, export,
+        "emocapclip_finetune", FinetuneModel, FinetuneObjective, build, transform, collate, None, _weights,
         load_classifier=load_classifier,
     )  # fmt: skip
 
@@ -211,18 +207,13 @@ def _magicface() -> System:
 
         return collate_items
 
-    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
-        from mien.systems.weights import state_for_export
-
-        return state_for_export(run, which)
-
     def export_folder(run: RunFolder, which: str, to: str, folder: Path) -> dict[str, Any]:
         from mien.systems.editing.exporting import write
 
         return write(run, which, folder)
 
     return System(
-        "magicface", MagicFaceModel, EditObjective, build, transform, collate, None, export,
+        "magicface", MagicFaceModel, EditObjective, build, transform, collate, None, _weights,
         export_formats=("diffusers",), export_folder=export_folder,
     )  # fmt: skip
 
@@ -244,12 +235,7 @@ def _rigface() -> System:
 
         return collate_items
 
-    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
-        from mien.systems.weights import state_for_export
-
-        return state_for_export(run, which)
-
-    return System("rigface", RigFaceModel, EditObjective, build, transform, collate, None, export)
+    return System("rigface", RigFaceModel, EditObjective, build, transform, collate, None, _weights)
 
 
 def _facereader() -> System:
@@ -270,12 +256,7 @@ def _facereader() -> System:
 
         return collate_items
 
-    def export(run: RunFolder, which: str = "last") -> dict[str, Tensor]:
-        from mien.systems.weights import state_for_export
-
-        return state_for_export(run, which)
-
-    return System("facereader", ReaderModel, ReaderObjective, build, transform, collate, None, export)
+    return System("facereader", ReaderModel, ReaderObjective, build, transform, collate, None, _weights)
 
 
 SYSTEMS: dict[str, System] = {

@@ -60,7 +60,7 @@ def open_codec(config: CodecConfig) -> Codec:
 
 
 class NoCodec:
-    """For sets that hold latents: nothing is encoded."""
+    """Where there is no autoencoder: weights can be read and written, no picture."""
 
     channels = 0
     factor = 0
@@ -70,7 +70,7 @@ class NoCodec:
 
     def encode(self, pictures: Tensor) -> Tensor:
         """Raises RunError: there is nothing to encode with."""
-        fix = "write latents into the set, or name the autoencoder"
+        fix = "name the folder of the autoencoder"
         raise RunError("pictures, but no autoencoder", where="model.codec.folder", fix=fix)
 
     decode = encode

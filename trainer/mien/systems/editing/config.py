@@ -83,8 +83,8 @@ class CodecConfig(Config):
     kind: Literal["vae", "patches"] = "vae"
     """`vae`: a frozen autoencoder. `patches`: squares of pixels as channels, for tiny editors."""
     folder: str | None = Field(default=None, min_length=1)
-    """`vae`: a diffusers folder (config.json and safetensors). null: the set holds latents, and nothing is
-    encoded in training."""
+    """`vae`: a diffusers folder (config.json and safetensors). null: none; without, weights can be imported
+    and exported, but neither trained nor used on photos."""
     factor: int = Field(default=8, ge=1)
     """Pixels of a side to one place of a latent."""
     target_scale: float = Field(default=0.18215, gt=0)
@@ -124,6 +124,21 @@ class EditorModel(Protocol):
     @property
     def prompt(self) -> str | None:
         """File with the states of the prompt."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures, pixels."""
+        ...
+
+    @property
+    def checkpointing(self) -> bool:
+        """Whether activations are computed again in the backward pass."""
+        ...
+
+    @property
+    def init_from(self) -> str | None:
+        """What to start from."""
         ...
 
 

@@ -76,10 +76,7 @@ class EditModule(SystemModule):
         return error(predicted, wanted, weight, batch["valid"]), {}
 
     def latents(self, batch: Batch) -> Seen:
-        """Of the pictures of a batch; those that the set already holds are taken as they are."""
-        if "latents" in batch:
-            photo, *maps, target = batch["latents"].to(self.device, torch.float32).unbind(1)
-            return Seen(photo, torch.cat(maps, 1), target * self.codec.target_scale)
+        """Of the pictures of a batch."""
         photo, *maps, target = (
             self.codec.encode(as_pixels(batch[name])) for name in ("src", *self.maps, "tgt")
         )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mien.engine.rundir import RunFolder
 from mien.errors import DataError, RunError
-from mien.systems.editing.config import UNetConfig
+from mien.systems.editing.config import EditorModel, UNetConfig
 from mien.systems.editing.model import Editor
 from mien.systems.editing.reference import PassThrough, blocks
 from mien.systems.editing.released import RELEASES, read_release
@@ -32,6 +32,44 @@ def read_prompt(file: str | None, width: int) -> Tensor:
         what = "no tensor `prompt`" if prompt is None else f"`prompt` is {[*prompt.shape]}"
         raise RunError(what, where=file, fix=f"save states [1, T, {width}] of the prompt as `prompt`")
     return prompt.float()
+
+
+def build(config: EditorModel, system: str, *, start: bool = True, prompt: Tensor | None = None) -> Editor:
+    """Editor of the recipe's size.
+
+    Args:
+        config: the recipe's `model`.
+        system: a key of `RELEASES`.
+        start: whether to read `init_from`; without, weights are random and of no use but to be replaced.
+        prompt: states [1, T, W] in place of those of the recipe's file.
+
+    Raises:
+        RunError: if starting weights or the prompt cannot be used.
+        DataError: if tensors of the starting weights do not fit.
+    """
+    if prompt is None:
+        prompt = read_prompt(config.prompt, config.unet.prompt_width)
+    editor = Editor(config.unet, config.condition, prompt, config.image_size // config.codec.factor)
+    if config.checkpointing:
+        editor.identity.enable_gradient_checkpointing()
+        editor.denoiser.enable_gradient_checkpointing()
+    if start and config.unet.alike is not None:
+        start_alike(editor, config.unet.alike)
+    if start and config.init_from:
+        start_from(editor, config.init_from, system, config.unet)
+    return editor
+
+
+def trained(folder: RunFolder, which: str, config: EditorModel, system: str) -> Editor:
+    """Editor with the weights of a checkpoint of a run; averaged ones where the run kept an average.
+
+    Raises:
+        RunError: if the checkpoint cannot be used.
+    """
+    state = state_for_export(folder, which)
+    editor = build(config, system, start=False, prompt=state.get("prompt"))  # its file may be gone
+    load_strictly(editor, state, folder.path)
+    return editor
 
 
 @torch.no_grad()

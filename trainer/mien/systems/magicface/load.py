@@ -16,9 +16,9 @@ from mien.systems.editing.face import Face
 from mien.systems.editing.model import Editor
 from mien.systems.editing.rest import EditorAtRest
 from mien.systems.editing.sampler import SampleConfig
+from mien.systems.editing.start import trained
 from mien.systems.magicface.config import MagicFaceModel
-from mien.systems.magicface.model import build
-from mien.systems.weights import load_strictly, state_for_export
+from mien.systems.magicface.model import NAME
 
 
 class MagicFace(EditorAtRest):
@@ -85,7 +85,5 @@ def load(run: str | Path, which: str = "last", device: torch.device | None = Non
     config, objective = folder.recipe.model, folder.recipe.objective
     assert isinstance(config, MagicFaceModel)
     assert isinstance(objective, EditObjective)
-    state = state_for_export(folder, which)
-    editor = build(config, start=False, prompt=state.get("prompt"))  # its file may be gone
-    load_strictly(editor, state, folder.path)
+    editor = trained(folder, which, config, NAME)
     return MagicFace(editor, config, objective, device)

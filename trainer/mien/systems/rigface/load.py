@@ -16,12 +16,12 @@ from mien.systems.editing.model import Editor
 from mien.systems.editing.noise import Guidance
 from mien.systems.editing.rest import EditorAtRest
 from mien.systems.editing.sampler import SampleConfig
+from mien.systems.editing.start import trained
 from mien.systems.rigface.backend import FaceRigBackend, open_backend
 from mien.systems.rigface.background import grey_background, person_mask
 from mien.systems.rigface.codes import Codes
 from mien.systems.rigface.config import BACKENDS, RigFaceModel
-from mien.systems.rigface.model import build
-from mien.systems.weights import load_strictly, state_for_export
+from mien.systems.rigface.model import NAME
 
 PLAIN = SampleConfig(guidance=Guidance(scale=1.0))
 """Without guidance: no condition is dropped in training, so that there is nothing to guide away from
@@ -139,7 +139,5 @@ def load(
     config, objective = folder.recipe.model, folder.recipe.objective
     assert isinstance(config, RigFaceModel)
     assert isinstance(objective, EditObjective)
-    state = state_for_export(folder, which)
-    editor = build(config, start=False, prompt=state.get("prompt"))  # its file may be gone
-    load_strictly(editor, state, folder.path)
+    editor = trained(folder, which, config, NAME)
     return RigFace(editor, config, objective, open_backend(rig), device)
