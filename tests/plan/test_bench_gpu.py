@@ -33,4 +33,4 @@ def test_without_a_card_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         bench_gpu.main([])
     assert end.value.code == 2
-    assert "no CUDA device: run it on a machine with a GPU" in capsys.readouterr().err
+    assert "no CUDA device; run it on a machine with a GPU" in capsys.readouterr().err

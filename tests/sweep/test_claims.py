@@ -72,13 +72,35 @@ def test_a_process_whose_claim_was_taken_over_may_not_begin(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("queued", "lost"), [(True, False), (None, False), (False, True)])
-def test_a_job_keeps_its_trial_while_it_is_queued_or_nobody_knows(tmp_path: Path, queued, lost: bool) -> None:
+def test_a_job_keeps_its_trial_while_it_is_queued_or_nobody_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, queued: bool | None, lost: bool
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     desk = Claims(tmp_path, queued=lambda job: queued)
-    mine = {**claims.process(), "job": "47_1"}
+    mine, other = ({**claims.process(), "job": job} for job in ("47_1", "47_2"))
     first = desk.take(0, mine)
+    assert first is not None
     assert desk.take(0, mine) == first  # its own, after a requeue
-    other = desk.take(0, {**claims.process(), "job": "47_2"})
-    assert (other is not None) is lost
+    assert desk.take(0, other) is None
+    assert desk.held(first) is (None if lost else True)
+    assert desk.held(first, patience=0) is not lost
+    now += claims.GONE_S + 1
+    assert (desk.take(0, other) is not None) is lost
+
+
+def test_a_job_that_slurm_loses_sight_of_while_it_is_requeued_keeps_its_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    queued = True
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    desk = Claims(tmp_path, queued=lambda job: queued)
+    assert desk.take(0, {**claims.process(), "job": "47_1"}) is not None
+    for _ in range(3):  # however often: each time counts anew
+        for queued in (False, True):  # noqa: B007 - the desk asks for it
+            assert desk.take(0, {**claims.process(), "job": "47_2"}) is None
+            now += claims.GONE_S - 1
 
 
 def test_a_worker_elsewhere_lives_by_its_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,22 +120,8 @@ def test_a_worker_elsewhere_lives_by_its_beat(tmp_path: Path, monkeypatch: pytes
     assert mine.take(0, claims.process()) is not None
 
 
-def test_slurm_may_lose_sight_of_a_task_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it is requeued; its trial must not go to another then."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(claims, "_AGAIN_S", 0.0)
-    tool, asked = tmp_path / "squeue", tmp_path / "asked"
-    tool.write_text(
-        f"#!{sys.executable}\nimport pathlib\nasked = pathlib.Path({str(asked)!r})\n"
-        "if asked.exists(): print('PENDING')\nasked.touch()\n"
-    )
-    tool.chmod(0o755)
-    assert claims.in_queue("47_1") is True
-
-
 def test_slurm_that_cannot_be_asked_is_not_a_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(claims, "_AGAIN_S", 0.0)
     assert claims.in_queue("47_1") is None
     answers = {"RUNNING": True, "PREEMPTED": True, "COMPLETED": False, "CANCELLED": False, "": False}
     for told, code, known in ((told, 0, known) for told, known in answers.items()):

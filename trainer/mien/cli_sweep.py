@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the sweep (trials=3), else of its recipe."),
 ]
+_ASK_S = 5.0
 Root = Annotated[Path, typer.Argument(help="Folder of a trial.", show_default=False)]
 
 
@@ -65,13 +67,19 @@ def sweep(
 
 
 def take(source: str, overrides: Overrides = None) -> None:
-    """Claim a trial for this Slurm job; print its folder and the claim's number, nothing if none is left."""
+    """Claim a trial for this Slurm job; print its folder and the claim's number, nothing if none is left.
+
+    Waits while a trial's holder is being watched for signs of life.
+    """
     from mien.sweep import claims
 
     for signum in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
         signal.signal(signum, _leave)
     begun = _begin(source, overrides or [])
-    claim, _ = begun.take(claims.job())
+    claim, watching = begun.take(claims.job())
+    while claim is None and watching:
+        time.sleep(_ASK_S)
+        claim, watching = begun.take(claims.job())
     if claim is not None:
         begun.root(claim.trial).mkdir(parents=True, exist_ok=True)
         print(begun.root(claim.trial), claim.generation)

@@ -7,7 +7,8 @@
     claims/0003-01.json     the next claim: only the newest counts
 
 A claim is held as long as its holder lives. That of a Slurm job lives while the job is queued or runs, so a
-pre-empted task finds its own trial again. A process of this machine lives while its pid and time of birth
+pre-empted task finds its own trial again; one that Slurm no longer has is dead after a while, since Slurm may
+lose sight of a task while it is requeued. A process of this machine lives while its pid and time of birth
 are those noted. Any other one lives while its beat changes, which is measured on the watcher's own clock:
 neither a jump of a clock nor the difference between two clocks frees a trial.
 """
@@ -35,7 +36,8 @@ LEASE_S = 90.0
 """Seconds without a beat after which the worker of another machine counts as dead."""
 BEAT_S = 15.0
 """Seconds between two beats."""
-_AGAIN_S = 3.0
+GONE_S = 60.0
+"""Seconds for which Slurm must not have a job before its trial goes to another."""
 # Not among them: what a job passes through on its way back into the queue, such as PREEMPTED and NODE_FAIL.
 _ENDED = {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"}
 _NAME = re.compile(r"(\d{4,})-(\d{2,})\.json")
@@ -70,6 +72,7 @@ class Claims:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._queued = queued or in_queue
         self._seen: dict[str, tuple[str, float]] = {}
+        self._gone: dict[str, float] = {}
         self._beats = 0
 
     def newest(self, trial: int) -> Claim | None:
@@ -105,13 +108,18 @@ class Claims:
             aside.unlink()
         return claim
 
-    def held(self, claim: Claim) -> bool | None:
-        """Whether the holder still lives; None while that is being watched."""
+    def held(self, claim: Claim, patience: float = GONE_S) -> bool | None:
+        """Whether the holder still lives; None while that is being watched.
+
+        Args:
+            claim: a newest one.
+            patience: seconds for which Slurm must not have the holder's job.
+        """
         if self._file(claim, "free").exists():
             return False
         job = claim.holder.get("job")
         if job is not None:
-            return self._queued(str(job)) is not False
+            return self._in_queue_lately(str(job), patience)
         if claim.holder.get("host") == host():
             return _lives(claim.holder) or _lives(self._json(claim, "trial"))
         return self._beats_on(claim)
@@ -139,6 +147,13 @@ class Claims:
     def counts(self, trial: int, generation: int) -> bool:
         """Whether no later claim on the trial exists."""
         return not (self.folder / f"{trial:04d}-{generation + 1:02d}.json").exists()
+
+    def _in_queue_lately(self, job: str, patience: float) -> bool | None:
+        if self._queued(job) is not False:
+            self._gone.pop(job, None)
+            return True
+        since = self._gone.setdefault(job, time.monotonic())
+        return False if time.monotonic() - since >= patience else None
 
     def _beats_on(self, claim: Claim) -> bool | None:
         file = self._file(claim, "beat")
@@ -190,18 +205,7 @@ def host() -> str:
 
 
 def in_queue(job: str) -> bool | None:
-    """Whether Slurm has a job (or a task of an array) queued or running; None if it cannot be asked.
-
-    A no is asked for twice: while a task is requeued Slurm may lose sight of it for a moment.
-    """
-    answer = _ask_slurm(job)
-    if answer is False:
-        time.sleep(_AGAIN_S)
-        answer = _ask_slurm(job)
-    return answer
-
-
-def _ask_slurm(job: str) -> bool | None:
+    """Whether Slurm has a job (or a task of an array) queued or running; None if it cannot be asked."""
     command = ["squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={job}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

@@ -96,7 +96,7 @@ def _state(sweep: Sweep, trial: FrozenTrial) -> str:
     if trial.state.is_finished():
         return {"COMPLETE": "finished", "PRUNED": "pruned"}.get(trial.state.name, "failed")
     claim = sweep.claims.newest(trial.number)
-    return "interrupted" if claim is None or sweep.claims.held(claim) is False else "running"
+    return "interrupted" if claim is None or sweep.claims.held(claim, patience=0) is False else "running"
 
 
 def best_point(sweep: Sweep, found: list[Row]) -> list[Row]:
