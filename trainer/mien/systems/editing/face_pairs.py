@@ -27,6 +27,9 @@ from mien.systems.editing.pair_videos import (
     write_pairs,
 )  # fmt: skip
 
+POSES = 2
+"""Poses of a video: pictures in turn, so that about half of the pairs differ in the expression alone."""
+
 _VIDEO = 4  # a stream of random numbers beside those of `mien.faces.synth`
 _SWAY = (7.0, 4.0, 3.0)
 
@@ -77,11 +80,11 @@ def make_video(plan: PairPlan, video: int) -> list[Sample]:
 
 
 def draw_frames(plan: PairPlan, number: int, rng: np.random.Generator) -> list[Frame]:
-    """The pictures of a video: one person, light, camera and background; pose and expression change."""
+    """The pictures of a video: one person, light, camera and background; expressions differ, and `POSES`."""
     person, _ = person_of(plan.seed, number)
     base = sample_scene(person, Actions(), rng, plan.style)
-    frames = []
-    for _ in range(FRAMES):
-        pose = swayed(base.pose, _SWAY, rng)
-        frames.append(draw_frame(plan, replace(base, pose=pose, actions=sample_actions(rng))))
-    return frames
+    poses = [swayed(base.pose, _SWAY, rng) for _ in range(POSES)]
+    return [
+        draw_frame(plan, replace(base, pose=poses[place % POSES], actions=sample_actions(rng)))
+        for place in range(FRAMES)
+    ]
