@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 
 from mien.errors import RunError
-from mien.systems.editing.codec import VAE_SCALE, Codec, PatchCodec, load_vae
+from mien.systems.editing.codec import VAE_SCALE, Codec, PatchCodec, load_vae, open_codec
+from mien.systems.editing.config import CodecConfig
+from mien.systems.editing.face_pairs import draw_frames
+from mien.systems.editing.pair_samples import as_pixels
+from mien.systems.editing.pair_videos import PairPlan
 
 
 @pytest.fixture
@@ -32,6 +37,34 @@ def test_patches_lose_nothing() -> None:
     assert torch.equal(latents[0, :, 1, 2], pictures[0, :, 4:8, 8:12].reshape(-1))
     with pytest.raises(ValueError, match="18 x 16 pixels are not whole squares of 4"):
         codec.encode(torch.zeros(1, 3, 16, 18))
+
+
+def test_cosines_keep_what_is_smooth_and_all_if_all_are_kept() -> None:
+    config = CodecConfig(kind="cosines", factor=4)
+    codec = open_codec(config)
+    assert codec.channels == config.channels == 13 + 3 + 3
+    down, across = torch.meshgrid(torch.linspace(-1, 1, 16), torch.linspace(-1, 1, 24), indexing="ij")
+    smooth = torch.stack([down, across, down * across])[None]
+    latents = codec.encode(smooth)
+    assert latents.shape == (1, codec.channels, 4, 6)
+    assert float((codec.decode(latents) - smooth).square().mean().sqrt()) < 0.02
+    torch.testing.assert_close(codec.encode(codec.decode(latents)), latents)
+    whole = open_codec(CodecConfig(kind="cosines", factor=4, detail=6, colour=6))
+    pictures = torch.rand(2, 3, 16, 24) * 2 - 1
+    assert whole.channels == 48
+    torch.testing.assert_close(whole.decode(whole.encode(pictures)), pictures)
+    with pytest.raises(ValueError, match="18 x 16 pixels are not whole squares of 4"):
+        codec.encode(torch.zeros(1, 3, 16, 18))
+
+
+def test_faces_lose_little_in_cosines() -> None:
+    plan = PairPlan(2, 32, 0, "builtin", 64, "studio", 100)
+    frames = [draw_frames(plan, plan.person(video), np.random.default_rng(video))[0] for video in range(2)]
+    pictures = as_pixels(torch.stack([torch.from_numpy(f.picture.image).permute(2, 0, 1) for f in frames]))
+    codec = open_codec(CodecConfig(kind="cosines", factor=4))
+    lost = codec.decode(codec.encode(pictures)) - pictures
+    assert float(lost.square().mean().sqrt()) * 127.5 < 5
+    assert 0.3 < float(codec.encode(pictures).square().mean().sqrt()) < 1.2  # noise has 1
 
 
 def test_an_autoencoder_gives_the_mode_unscaled(folder: Path) -> None:

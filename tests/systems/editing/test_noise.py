@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
+from pydantic import ValidationError
 
 from mien.systems.editing.noise import (
     STEPS,
@@ -31,6 +32,24 @@ def test_schedule_is_that_of_stable_diffusion() -> None:
     torch.testing.assert_close(
         noised(clean, noise, ours[step]), theirs.add_noise(clean, noise, step), rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_stretched_schedule_ends_in_nothing_and_is_the_samplers_own() -> None:
+    ours = alphas(NoiseConfig(prediction="sample", zero_snr=True))
+    theirs = DDIMScheduler(STEPS, 0.00085, 0.012, "scaled_linear", rescale_betas_zero_snr=True)
+    torch.testing.assert_close(ours.float(), theirs.alphas_cumprod, rtol=1e-3, atol=1e-6)
+    assert float(ours[-1]) == 0
+    assert float(ours[0]) == pytest.approx(float(alphas(PLAIN)[0]), rel=1e-9)
+    with pytest.raises(ValidationError, match="zero_snr needs prediction v or sample"):
+        NoiseConfig(zero_snr=True)
+
+
+def test_late_steps_are_more_and_still_of_all_kinds() -> None:
+    steps = draw(NoiseConfig(late=3), 0, 0, range(4000), (1, 2, 2)).step
+    assert float(steps.double().mean()) == pytest.approx(749.5, abs=10)  # 3 / 4 of 1000
+    assert float((steps > 794).float().mean()) == pytest.approx(0.5, abs=0.03)
+    assert int(steps.min()) < 200
+    assert int(steps.max()) <= 999
 
 
 def test_a_draw_depends_on_seed_step_and_sample_alone() -> None:

@@ -47,6 +47,26 @@ def test_every_sampler_arrives(name: str) -> None:
     assert (editor.features, editor.passes) == (1, 20)
 
 
+class KnowsSample(Knows):
+    """Predicts the clean latent, and notes the time steps it is asked at."""
+
+    def noise(
+        self, noisy: Tensor, maps: Tensor, step: Tensor, vector: Tensor, bank: Any, prompt: Any = None
+    ) -> Tensor:
+        self.steps = [*getattr(self, "steps", []), int(step)]
+        return (self.photo + vector[:, :1, None, None]).expand_as(noisy)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_stretched_schedule_is_sampled_from_its_very_end(name: str) -> None:
+    photo = torch.rand(1, 4, 8, 8) - 0.5
+    editor, noise = KnowsSample(photo), NoiseConfig(prediction="sample", zero_snr=True)
+    config = SampleConfig(sampler=name, steps=4, guidance=Guidance(scale=1))  # type: ignore[arg-type]
+    found = sample(editor, photo, photo, torch.tensor([[0.25]]), noise, config)
+    torch.testing.assert_close(found, photo + 0.25, rtol=0, atol=0.02)
+    assert editor.steps[0] == 999
+
+
 def test_guidance_goes_beyond_the_vector() -> None:
     photo = torch.zeros(1, 4, 8, 8)
     config = SampleConfig(steps=20, guidance=Guidance(scale=3))

@@ -1,4 +1,4 @@
-"""Between pictures and latents: a frozen autoencoder, or patches of pixels (magicface and rigface specs, 3).
+"""Between pictures and latents: a frozen autoencoder, patches of pixels, or cosines (both specs, 3).
 
 Pictures are float [B, 3, H, W] in -1..1. Latents of photos and of condition maps are the posterior mode
 as it is; only the latent that is denoised is scaled. Released weights were trained with this asymmetry.
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from mien.errors import RunError
 from mien.systems.editing.config import CodecConfig
+from mien.systems.editing.cosines import CosineCodec
 
 VAE_SCALE = 0.18215
 """Of Stable Diffusion 1.5: brings its latents to about unit variance."""
@@ -48,6 +49,8 @@ def open_codec(config: CodecConfig) -> Codec:
     """
     if config.kind == "patches":
         return PatchCodec(config.factor)
+    if config.kind == "cosines":
+        return CosineCodec(config)
     if config.folder is None:
         return NoCodec(config.target_scale)
     codec = load_vae(Path(config.folder), config.target_scale)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -35,6 +35,10 @@ class UNetConfig(Config):
     """From scratch: both networks start with the same weights, as those from Stable Diffusion do, and with
     this many times their queries as queries and keys, so that a place attends to what is like it. null: each
     with its own."""
+
+    near: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """From scratch: how steeply the attention of the denoiser's heads, in turn, falls off with the squared
+    distance of places at the beginning; learnt from there on. Empty: not at all, as released."""
 
     @model_validator(mode="after")
     def _divides(self) -> UNetConfig:
@@ -80,20 +84,33 @@ class ConditionConfig(Config):
 class CodecConfig(Config):
     """Between pictures and latents."""
 
-    kind: Literal["vae", "patches"] = "vae"
-    """`vae`: a frozen autoencoder. `patches`: squares of pixels as channels, for tiny editors."""
+    kind: Literal["vae", "patches", "cosines"] = "vae"
+    """`vae`: a frozen autoencoder. `patches`: squares of pixels as channels. `cosines`: their lowest cosines,
+    for tiny editors."""
     folder: str | None = Field(default=None, min_length=1)
     """`vae`: a diffusers folder (config.json and safetensors). null: none; without, weights can be imported
     and exported, but neither trained nor used on photos."""
     factor: int = Field(default=8, ge=1)
     """Pixels of a side to one place of a latent."""
+    detail: int = Field(default=4, ge=0)
+    """`cosines`: waves of brightness that a square holds at most, down and across together."""
+    colour: int = Field(default=1, ge=0)
+    """`cosines`: the same of both colours."""
     target_scale: float = Field(default=0.18215, gt=0)
-    """Multiplies the latent that is denoised; `patches` needs 1."""
+    """Multiplies the latent that is denoised; `patches` and `cosines` need 1."""
+
+    @property
+    def channels(self) -> int:
+        """Of a latent of `patches` or `cosines`."""
+        if self.kind == "patches":
+            return 3 * self.factor**2
+        waves = [down + across for down in range(self.factor) for across in range(self.factor)]
+        return sum(wave <= most for most in (self.detail, self.colour, self.colour) for wave in waves)
 
     def check(self, size: int, unet: UNetConfig) -> None:
         """Raise ValueError where pictures of that side make no latents that the UNet takes."""
-        if self.kind == "patches" and unet.latent_channels != 3 * self.factor**2:
-            raise ValueError(f"unet.latent_channels is {3 * self.factor**2}: 3 x codec.factor x codec.factor")
+        if self.kind != "vae" and unet.latent_channels != self.channels:
+            raise ValueError(f"unet.latent_channels is {self.channels}: what the codec makes of a square")
         step = self.factor * 2 ** (len(unet.channels) - 1)
         if size % step:
             levels = len(unet.channels)
@@ -156,6 +173,19 @@ class NoiseConfig(Config):
     """gamma of min-SNR weights (arXiv 2303.09556), commonly 5; null weighs all time steps alike."""
     offset: float = Field(default=0.0, ge=0)
     """Strength of noise that is one number a channel, beside that of each place."""
+    zero_snr: bool = False
+    """Stretch the schedule until nothing of the target is left at the last time step (arXiv 2305.08891, 3.1).
+    With squares of pixels the published schedule leaves the colours in sight: they are averages of many
+    numbers, so that an editor learns to take them from there, and sampling starts where they are grey."""
+    late: float = Field(default=1.0, ge=1)
+    """Time steps are drawn as this root of an even draw: above 1 more of them where noise hides the target
+    and all has to come from photo, maps and vector. At 3 half of them lie beyond step 794."""
+
+    @model_validator(mode="after")
+    def _told_of_nothing(self) -> NoiseConfig:
+        if self.zero_snr and self.prediction == "epsilon":
+            raise ValueError("zero_snr needs prediction v or sample: pure noise told as noise says nothing")
+        return self
 
 
 class EditObjective(Config):
@@ -164,5 +194,8 @@ class EditObjective(Config):
     noise: NoiseConfig = NoiseConfig()
     face_weight: float = Field(default=1.0, ge=1)
     """Weight of places that show the face, against 1 elsewhere."""
+    change_weight: float = Field(default=0.0, ge=0)
+    """How much more weigh places where source and target differ: 1 + this times the mean difference around
+    them, of values -1..1. An action unit moves few pixels, and the rest would teach a tiny editor to copy."""
     identity_lr: float = Field(default=1.0, gt=0)
     """Rate of the identity network as a factor on that of the denoiser."""

@@ -27,8 +27,8 @@ from mien.systems.editing.pair_videos import (
     write_pairs,
 )  # fmt: skip
 
-POSES = 2
-"""Poses of a video: pictures in turn, so that about half of the pairs differ in the expression alone."""
+STILL = 0.75
+"""Share of videos with one pose, so that their pairs differ in the expression alone; others have two."""
 
 _VIDEO = 4  # a stream of random numbers beside those of `mien.faces.synth`
 _SWAY = (7.0, 4.0, 3.0)
@@ -80,11 +80,11 @@ def make_video(plan: PairPlan, video: int) -> list[Sample]:
 
 
 def draw_frames(plan: PairPlan, number: int, rng: np.random.Generator) -> list[Frame]:
-    """The pictures of a video: one person, light, camera and background; expressions differ, and `POSES`."""
+    """Pictures of a video: one person, light, camera and background; expressions differ, perhaps the pose."""
     person, _ = person_of(plan.seed, number)
     base = sample_scene(person, Actions(), rng, plan.style)
-    poses = [swayed(base.pose, _SWAY, rng) for _ in range(POSES)]
+    poses = [swayed(base.pose, _SWAY, rng) for _ in range(1 if rng.random() < STILL else 2)]
     return [
-        draw_frame(plan, replace(base, pose=poses[place % POSES], actions=sample_actions(rng)))
+        draw_frame(plan, replace(base, pose=poses[place % len(poses)], actions=sample_actions(rng)))
         for place in range(FRAMES)
     ]

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mien.systems.editing.config import ConditionConfig, UNetConfig
-from mien.systems.editing.reference import Bank, Pair, capture, keep_keys, keep_prompt
+from mien.systems.editing.nearness import Nearness
+from mien.systems.editing.reference import Bank, Pair, blocks, capture, keep_keys, keep_prompt
 from mien.systems.editing.unets import denoiser, identity_unet
 
 
@@ -37,6 +38,8 @@ class Editor(nn.Module):
         self.positions = unet.positions
         self.identity = identity_unet(unet)
         self.denoiser = denoiser(unet, condition)
+        names = [name for name, _ in blocks(self.denoiser)]
+        self.near = Nearness(names, unet.heads, unet.near) if unet.near else None
         self.register_buffer("prompt", prompt)
         self.to_map: nn.Module | None = None
         if condition.injection == "channel":
@@ -81,7 +84,8 @@ class Editor(nn.Module):
             labels = vector
         result: Tensor = self.denoiser(
             torch.cat(inputs, 1), step, self.prompt.expand(len(noisy), -1, -1), class_labels=labels,
-            cross_attention_kwargs={"reference": bank, "prompt": prompt}, return_dict=False,
+            cross_attention_kwargs={"reference": bank, "prompt": prompt, "near": self.near},
+            return_dict=False,
         )[0]  # fmt: skip
         return result
 

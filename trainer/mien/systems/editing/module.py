@@ -83,11 +83,18 @@ class EditModule(SystemModule):
         return Seen(photo, torch.cat(maps, 1), target * self.codec.target_scale)
 
     def _places(self, batch: Batch, like: Tensor) -> Tensor:
-        """Weight of each place of the latents, [B, 1, h, w]: more where the face is."""
-        if self.objective.face_weight == 1:
-            return like.new_ones(len(like), 1, 1, 1).expand(-1, 1, *like.shape[2:])
-        share = F.adaptive_avg_pool2d(batch["face"].to(like), (like.shape[2], like.shape[3]))
-        return 1 + (self.objective.face_weight - 1) * share
+        """Weight of each place of the latents, [B, 1, h, w]: more where the face is, and where it changes."""
+        grid = (like.shape[2], like.shape[3])
+        weight = like.new_ones(len(like), 1, *grid)
+        if self.objective.face_weight != 1:
+            share = F.adaptive_avg_pool2d(batch["face"].to(like), grid)
+            weight = weight * (1 + (self.objective.face_weight - 1) * share)
+        if self.objective.change_weight:
+            change = as_pixels(batch["tgt"]) - as_pixels(batch["src"])
+            around = F.avg_pool2d(change.abs().mean(1, keepdim=True), 5, 1, 2)
+            there = F.adaptive_avg_pool2d(around, grid).to(like)
+            weight = weight * (1 + self.objective.change_weight * there)
+        return weight
 
     @torch.no_grad()
     def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
@@ -96,10 +103,10 @@ class EditModule(SystemModule):
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The denoiser at the recipe's rate, the identity network at `identity_lr` times it."""
-        groups = decay_groups(self.model.identity, self.objective.identity_lr) + decay_groups(
-            self.model.denoiser
-        )
-        return groups if self.model.to_map is None else groups + decay_groups(self.model.to_map)
+        groups = decay_groups(self.model.identity, self.objective.identity_lr)
+        for part in (self.model.denoiser, self.model.to_map, self.model.near):
+            groups += [] if part is None else decay_groups(part)
+        return groups
 
     def blocks(self) -> list[nn.Module]:
         """ResNet blocks, transformer blocks and changes of resolution of both networks.

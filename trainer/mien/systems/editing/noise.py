@@ -24,10 +24,17 @@ STEPS = 1000
 
 
 def alphas(config: NoiseConfig) -> Tensor:
-    """Product of 1 - beta up to each time step, float64 [1000]: square roots of betas rise evenly."""
+    """Product of 1 - beta up to each time step, float64 [1000]: square roots of betas rise evenly.
+
+    With `zero_snr` its root is moved and stretched so that the last one is 0 and the first one as before.
+    """
     ends = torch.tensor([config.beta_start, config.beta_end], dtype=torch.float64).sqrt()
     betas = torch.linspace(float(ends[0]), float(ends[1]), STEPS, dtype=torch.float64).square()
-    return (1 - betas).cumprod(0)
+    kept = (1 - betas).cumprod(0)
+    if config.zero_snr:
+        root = kept.sqrt()
+        kept = ((root - root[-1]) * root[0] / (root[0] - root[-1])).square()
+    return kept
 
 
 class Draw(NamedTuple):
@@ -58,13 +65,20 @@ def draw(config: NoiseConfig, seed: int, at: int, uids: Sequence[int], shape: Se
     for uid in uids:
         key = hashlib.blake2b(f"{seed}/{at}/{uid}".encode(), digest_size=8).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key, "big") >> 1)
-        steps.append(torch.randint(STEPS, (), generator=generator))
+        steps.append(_step(config.late, generator))
         keeps.append(torch.rand((), generator=generator) >= config.drop)
         noise = torch.randn(tuple(shape), generator=generator)
         if config.offset:
             noise = noise + config.offset * torch.randn(shape[0], 1, 1, generator=generator)
         noises.append(noise)
     return Draw(torch.stack(steps), torch.stack(noises), torch.stack(keeps))
+
+
+def _step(late: float, generator: torch.Generator) -> Tensor:
+    if late == 1:
+        return torch.randint(STEPS, (), generator=generator)
+    even = torch.rand((), generator=generator, dtype=torch.float64)
+    return (STEPS * even ** (1 / late)).long().clamp(max=STEPS - 1)
 
 
 def noised(clean: Tensor, noise: Tensor, alpha: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ from diffusers.models.attention import BasicTransformerBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.systems.editing.nearness import Nearness, parted
+
 Pair = tuple[Tensor, Tensor]
 """Keys and values, [B, heads, N, d] each."""
 
@@ -96,7 +98,7 @@ class ReferenceAttention:
     def __call__(
         self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None, reference: Bank | None = None,
-        prompt: Mapping[str, Pair] | None = None,
+        prompt: Mapping[str, Pair] | None = None, near: Nearness | None = None,
     ) -> Tensor:  # fmt: skip
         """Attention of `hidden_states` [B, N, C], already normalised."""
         query, key, value = (
@@ -110,7 +112,12 @@ class ReferenceAttention:
                 torch.cat([own, other.expand(len(own), -1, -1, -1)], 2)
                 for own, other in zip((key, value), more, strict=True)
             )
-        return _finish(attn, F.scaled_dot_product_attention(query, key, value))
+        if near is None:
+            return _finish(attn, F.scaled_dot_product_attention(query, key, value))
+        # Squares of distances are more than bfloat16 can tell apart.
+        with torch.autocast(query.device.type, enabled=False):
+            found = F.scaled_dot_product_attention(*near.joined(self.name, query, key, value))
+        return _finish(attn, parted(found).to(query.dtype))
 
     def project(self, attn: Any, states: Tensor) -> Pair:
         """Keys and values of reference states [B, N, C]."""
@@ -127,7 +134,7 @@ class PromptAttention:
     def __call__(
         self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None, reference: Bank | None = None,
-        prompt: Mapping[str, Pair] | None = None,
+        prompt: Mapping[str, Pair] | None = None, near: Nearness | None = None,
     ) -> Tensor:  # fmt: skip
         """Attention of `hidden_states` [B, N, C] to the states or the pairs of the prompt."""
         query = _split(attn.to_q(hidden_states), attn.heads)

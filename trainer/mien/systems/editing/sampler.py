@@ -22,6 +22,8 @@ SAMPLERS: dict[str, Callable[..., Any]] = {
 """By the name that `--sampler` takes; the first is the published one."""
 
 
+# From the very last step on, where training has seen pure noise, too.
+_FROM_NOTHING = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
 _PREDICTION = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample"}
 
 
@@ -79,6 +81,7 @@ def sample(
         scheduler = SAMPLERS[config.sampler](
             num_train_timesteps=STEPS, beta_start=noise.beta_start, beta_end=noise.beta_end,
             beta_schedule="scaled_linear", prediction_type=_PREDICTION[noise.prediction],
+            **(_FROM_NOTHING if noise.zero_snr else {}),
         )  # fmt: skip
         scheduler.set_timesteps(config.steps, device=photo.device)
         latents = start.expand(len(part), -1, -1, -1) * scheduler.init_noise_sigma
