@@ -1,4 +1,4 @@
-"""The head that reads codes of 3D faces: its numbers, how they move with the picture, what it says without."""
+"""The head that reads codes of 3D faces: its numbers, how they move with a picture, what it says without."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from editing_releases import published
 from editing_runs import SMALL
 from engine.processes import Session
 from engine.runs import differences, last_step, metrics, only_run, samples, state
@@ -165,7 +166,7 @@ def test_weights_of_another_backend_are_no_start(undisturbed: RunFolder, tmp_pat
     assert torch.equal(next(iter(build(again).parameters())), first)
     with pytest.raises(RunError, match="read backend builtin, the recipe says ict"):
         build(again.model_copy(update={"backend": "ict"}))
-    (tmp_path / "unet_id").mkdir()
+    published("rigface", tmp_path)
     with pytest.raises(RunError, match="read backend bfm64, the recipe says builtin"):
         build(config.model_copy(update={"init_from": str(tmp_path)}))
     released = ConditionConfig(width=64, maps=2)

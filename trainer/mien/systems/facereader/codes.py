@@ -73,7 +73,7 @@ def numbers_of(codes: Codes, where: object = "", shift: tuple[float, float] = (0
         what = f"codes of {codes.space!r}, and a reader learns those of {SPACE!r}"
         raise DataError(what, where=where, fix="train on a set of mien data synth --kind rig_pairs")
     camera = codes.camera
-    # A crop that lies further right shows the face further left; further down is further up in `Camera.frame`.
+    # A crop that lies further right shows the face further left; its second shift moves the face down.
     lens = (camera.distance, camera.scale, camera.shift[0] - shift[0], camera.shift[1] + shift[1])
     parts = (codes.shape, codes.albedo, codes.expression, codes.light.ravel(), lens, codes.gaze)
     return (np.concatenate(parts, dtype=np.float32) - _USUAL) / SPREAD

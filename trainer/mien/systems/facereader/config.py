@@ -48,7 +48,7 @@ class ReaderObjective(Config):
     backdrop: float = Field(default=0.7, ge=0, le=1)
     """Share of pictures whose background is replaced by one colour: pairs share theirs, people do not."""
     jitter: float = Field(default=0.25, ge=0, le=1)
-    """Strength of random noise, gain, gamma and tint, different for both pictures of a pair; of the noise alone
-    where codes are read: colours tell the light."""
+    """Strength of random noise, gain, gamma and tint, different for both pictures of a pair; of the noise
+    alone where codes are read: colours tell the light."""
     shift: float = Field(default=0.06, ge=0, le=0.25)
     """Largest displacement, as a fraction of the side."""

@@ -40,8 +40,8 @@ class Transform:
         """Item, first axis source and target.
 
         `img` float16 [2, 3, S, S] in 0..1, `parts` uint8 [2, S, S], `jaw` float32 [2, 2, 17, 2] in fractions
-        of the side, `units` [2, 12], `pose` [2, 3] in degrees, `person` int64 and `uid`; where the model reads them,
-        `codes` float32 [2, `codes.WIDTH`].
+        of the side, `units` [2, 12], `pose` [2, 3] in degrees, `person` int64 and `uid`; where the model
+        reads them, `codes` float32 [2, `codes.WIDTH`].
 
         Raises:
             DataError: for a pair that cannot be used.
