@@ -80,8 +80,7 @@ class Reader:
             RunError: if this reader was not trained to read codes.
         """
         if not self.reads_codes:
-            fix = "train one that does (mien train facereader/rig_tiny) and give it with --reader"
-            raise RunError("this face reader reads no codes of 3D faces", where="reader", fix=fix)
+            raise no_codes("reader")
         whole = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
         seen = self.model(self._fit(whole), parts=False)
         yaw, pitch, roll = (float(angle) for angle in seen.pose[0])
@@ -93,6 +92,12 @@ class Reader:
             return pixels
         size = (self.size, self.size)
         return torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+
+
+def no_codes(where: object) -> RunError:
+    """The error of a reader that was not trained to read codes."""
+    fix = "train one that does (mien train facereader/rig_tiny) and give it with --reader"
+    return RunError("this face reader reads no codes of 3D faces", where=where, fix=fix)
 
 
 def load(run: str | Path, which: str = "last", device: torch.device | None = None) -> Reader:
