@@ -101,6 +101,26 @@ def test_the_loss_and_its_units(pairs: ShardSet) -> None:
     assert {"light_correlation", "albedo_error"} < module.validation_logs(batch, 0).keys()
 
 
+def test_codes_are_learnt(pairs: ShardSet) -> None:
+    """Four pictures by heart, from the pictures alone."""
+    torch.manual_seed(0)
+    module = ReaderModule(recipes.load("facereader/rig_tiny", KEYS))
+    transform, rng = Transform(SMALL, STILL, train=False), np.random.default_rng(0)
+    batch = collate([transform(pairs.read(place), rng, 0) for place in (1, 18)])
+    batch |= {"valid": torch.ones(2, dtype=torch.bool)}
+    before = {name: float(value) for name, value in module.validation_logs(batch, 0).items()}
+    optimizer = torch.optim.Adam(module.parameters(), 3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        losses = module.loss(batch, 0)[1]
+        (losses["codes"] + losses["pose"]).backward()
+        optimizer.step()
+    after = {name: float(value) for name, value in module.validation_logs(batch, 0).items()}
+    assert after["light_correlation"] > max(0.9, before["light_correlation"])
+    for name in ("expression_levels", "albedo_error", "pose_degrees"):
+        assert after[name] < 0.6 * before[name], name
+
+
 def test_a_reader_without_the_head_and_a_set_without_codes(pairs: ShardSet, tmp_path) -> None:
     picture = np.full((60, 60, 3), 90, np.uint8)
     torch.manual_seed(0)
