@@ -207,6 +207,8 @@ def test_a_folder_is_made_with_its_first_edit(root: Path, photos: Path, tmp_path
     (tmp_path / "file").touch()
     code, _, told = mien("edit", photos, "--run", run, "--yaw", 5, *FEW, "--out", tmp_path / "file" / "x")
     assert (code, "is no folder" in told) == (2, True)
+    code, _, told = mien("edit", photos, "--run", run, "--yaw", 5, *FEW, "--out", tmp_path / ("x" * 300))
+    assert (code, "File name too long" in told, "Traceback" in told) == (2, True, False)
     code, said, _ = mien("edit", photos, "--run", run, "--yaw", 5, *FEW, "--crop-only", "--out", out)
     assert code == 0
     assert said.split() == [str(out / f"face{number}.png") for number in (0, 1)]

@@ -16,7 +16,7 @@ from mien.editing.provenance import check_target, write_edit
 from mien.editing.request import Ask, describe_ask
 from mien.editing.session import Drawn, Opened, Picture, Session
 from mien.editing.strip import edit_strip
-from mien.editing.upload import Photo, read_photo
+from mien.editing.upload import Photo, read_photo, safe_name
 from mien.errors import DataError, MienError
 from mien.predict.media import IMAGES
 from mien.systems.editing.sampler import SampleConfig, batches
@@ -89,8 +89,8 @@ def edit(
         task = bar.add_task("editing", total=steps)
         for photo, target in jobs:
             try:
-                edited = _Edited(opened_session, request, goal, say, lambda count: bar.advance(task, count))
-                written.append(edited.write(photo, target))
+                work = _Work(opened_session, request, goal, say, lambda count: bar.advance(task, count))
+                written.append(work.write(photo, target))
             except MienError as error:
                 bad(error)
     return written
@@ -122,13 +122,17 @@ def plan(photos: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
 
 def _check_targets(jobs: Sequence[tuple[Path, Path]], out: Path) -> None:
     """Raise DataError where an edit could not be written; nothing is made."""
-    if out.suffix or out.is_dir():
-        for photo, target in jobs:
-            check_target(target, photo)
-        return
-    there = next((path for path in (out, *out.absolute().parents) if path.exists()), out)
-    if there.exists() and not there.is_dir():
-        raise DataError("is no folder", where=there, fix="give a folder for --out, or a name with a suffix")
+    fix = "give a folder for --out, or a name with a suffix"
+    try:
+        if out.suffix or out.is_dir():
+            for photo, target in jobs:
+                check_target(target, photo)
+            return
+        there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    except OSError as error:
+        raise DataError(f"cannot be used: {error.strerror}", where=safe_name(out.name), fix=fix) from error
+    if not there.is_dir():
+        raise DataError("is no folder", where=there, fix=fix)
 
 
 def _open_target(session: Session, request: Request, say: Callable[[str], None]) -> _Target | None:
@@ -148,7 +152,7 @@ class _Target:
 
 
 @dataclass(frozen=True)
-class _Edited:
+class _Work:
     """What all photos of a request share."""
 
     session: Session
