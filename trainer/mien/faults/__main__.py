@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mien.faults import cases_process, cases_storage, cases_store
 from mien.faults.lab import Case, Lab, Outcome
+from mien.faults.subjects import SUBJECTS
 
 CASES: dict[str, Case] = cases_process.CASES | cases_storage.CASES | cases_store.CASES
 
@@ -26,6 +27,8 @@ CASES: dict[str, Case] = cases_process.CASES | cases_storage.CASES | cases_store
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases and print the table; 1 if a try ended otherwise than it should."""
     parser = argparse.ArgumentParser(prog="python -m mien.faults", description=__doc__)
+    recipes = tuple(SUBJECTS)
+    parser.add_argument("--recipe", choices=recipes, default=recipes[0], help="what is trained")
     parser.add_argument("--times", type=int, default=20, help="tries of each fault (default 20)")
     parser.add_argument("--parallel", type=int, default=2, help="tries at the same time (default 2)")
     parser.add_argument("--only", action="append", help="part of a fault's name; repeat for more")
@@ -37,7 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no fault is called so; there are: {', '.join(CASES)}")
     root = Path(tempfile.mkdtemp(prefix="mien-faults-"))
     try:
-        found = _try_all(wanted, Lab(root), options.times, options.parallel, options.seed)
+        found = _try_all(
+            wanted, Lab(root, SUBJECTS[options.recipe]), options.times, options.parallel, options.seed
+        )
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(table(found))
