@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
@@ -27,7 +27,7 @@ _FAILED = "failed.json"
 class Place(ABC):
     """The ledgers of one movie below `out/work/<movie>`; subclasses have further stages."""
 
-    uses: ClassVar[Mapping[str, tuple[str, ...]]] = {"shots": shots.USES, "faces": find.USES}
+    uses: ClassVar[dict[str, tuple[str, ...]]] = {"shots": shots.USES, "faces": find.USES}
     """Stages in order, each with the options that decide its outcome; each reads the one before."""
     options: FaceOptions
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mien.faults import cases_process, cases_storage, cases_store
+from mien.faults import cases_process, cases_storage, cases_store, sessions
 from mien.faults.lab import Case, Lab, Outcome
 from mien.faults.subjects import SUBJECTS
 
@@ -33,16 +33,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--parallel", type=int, default=2, help="tries at the same time (default 2)")
     parser.add_argument("--only", action="append", help="part of a fault's name; repeat for more")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and places of the faults")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=sessions.PATIENCE_S,
+        help="seconds until a session counts as hanging",
+    )
     parser.add_argument("--json", type=Path, help="also write the outcomes to this file")
     options = parser.parse_args(arguments)
     wanted = {n: c for n, c in CASES.items() if not options.only or any(o in n for o in options.only)}
     if not wanted:
         parser.error(f"no fault is called so; there are: {', '.join(CASES)}")
+    sessions.PATIENCE_S = options.patience
     root = Path(tempfile.mkdtemp(prefix="mien-faults-"))
     try:
-        found = _try_all(
-            wanted, Lab(root, SUBJECTS[options.recipe]), options.times, options.parallel, options.seed
-        )
+        lab = Lab(root, SUBJECTS[options.recipe])
+        found = _try_all(wanted, lab, options.times, options.parallel, options.seed)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(table(found))

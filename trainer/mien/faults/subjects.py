@@ -61,7 +61,7 @@ def _made(make: Callable[..., Path], out: Path, size: int, number: int) -> Path:
 
 _EDITOR = (
     "model.image_size=32", "model.unet.channels=[16,16]", "model.unet.groups=4", "model.unet.heads=2",
-    "model.unet.prompt_width=8", "engine.ema=0.9",
+    "model.unet.prompt_width=8", "engine.ema=0.9", "engine.global_batch=4",
 )  # fmt: skip
 
 SUBJECTS: dict[str, Subject] = {
