@@ -210,6 +210,8 @@ class PairSet:
 
 def _moved(pair: Pair) -> str:
     """The unit that differs most, such as `AU12 +2.5`."""
+    if pair.source is pair.target:
+        return "the same"
     delta = np.array(pair.target["units"]) - np.array(pair.source["units"])
     place = int(np.abs(delta).argmax())
     return f"AU{UNITS[place]} {delta[place]:+.1f}"
