@@ -17,7 +17,7 @@ from torchao.optim.subclass_8bit import OptimState8bit
 from mien.engine.holdings import MOMENTS
 
 
-class AdamW8bit(Quantised):  # type: ignore[misc, unused-ignore]
+class AdamW8bit(Quantised):
     """torchao's, which on a CPU computes without compiling: each shape would take it half a minute."""
 
     def step(self, closure: Any = None) -> Any:
