@@ -103,8 +103,11 @@ def _pickle(sample: list[Entry]) -> list[Entry]:
 
 
 def _bomb(sample: list[Entry]) -> list[Entry]:
-    """A PNG of 60,000 x 60,000 pixels in a hundred bytes in place of the first image."""
-    image = next(name for name, _ in sample if name.endswith((".jpg", ".png")))
+    """A PNG of 60,000 x 60,000 pixels in a hundred bytes in place of the first picture.
+
+    Not of a source's labels, which an editor never reads.
+    """
+    image = next(n for n, _ in sample if n.endswith((".jpg", ".png")) and not n.endswith(".parse.png"))
     others = [(name, data) for name, data in sample if name != image]
     return [*others, (f"{image.rpartition('.')[0]}.png", png_of(60_000, 60_000))]
 
