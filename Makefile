@@ -13,6 +13,9 @@ TRAIN_IMAGES ?= 6000
 JOBS ?= 2
 # Steps of each run of the ablation: fifteen runs of 500 took two cores, shared with other work, 107 minutes.
 STEPS ?= 500
+# What bench-faults trains, and its tries of each fault.
+RECIPE ?= emocapclip/tiny
+TIMES ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-editing bench-gpu reproduce-ablation reproduce-twins reproduce-units reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
@@ -68,8 +71,8 @@ bench-checkpoint: setup  ## How long a checkpoint of 300 M parameters holds up t
 bench-startup: data  ## From `mien train` to the first step, and from --resume to the next, by part
 	$(BIN)/python -m mien.engine.bench_startup --data $(DATA)
 
-bench-faults: setup  ## Kill, tear and flood training sessions, each fault 20 times: how every try ended
-	$(BIN)/python -m mien.faults --times 20
+bench-faults: setup  ## Kill, tear and flood sessions of RECIPE, each fault TIMES times: how every try ended
+	$(BIN)/python -m mien.faults --recipe $(RECIPE) --times $(TIMES)
 
 bench-kills: setup  ## Kill corpus builds at random times, three seeds: the same shards, and no call paid twice but those under way
 	$(BIN)/python -m mien.corpus.kills

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAUNCHER = ROOT / "slurm" / "pretrain_emocapclip.sh"
 SWEEP = ROOT / "slurm" / "sweep.sh"
 FINETUNE = ROOT / "slurm" / "finetune_emocapclip.sh"
+EDITORS = {name: ROOT / "slurm" / f"train_{name}.sh" for name in ("magicface", "rigface")}
 GOLDEN = Path(__file__).parent / "golden"
 SECRET = "not-a-real-key"
 SHOWN = ("MASTER_ADDR", "MASTER_PORT", "OMP_NUM_THREADS", "NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME")
@@ -98,7 +99,7 @@ def launch(tmp_path: Path):
 def test_directives_are_thin_and_reach_every_task():
     directives = re.findall(r"^#SBATCH (.*)", LAUNCHER.read_text(), flags=re.MULTILINE)
     _golden("directives", "\n".join(directives) + "\n")
-    for other in (SWEEP, FINETUNE):
+    for other in (SWEEP, FINETUNE, *EDITORS.values()):
         directives += re.findall(r"^#SBATCH (.*)", other.read_text(), flags=re.MULTILINE)
     assert not any("B:" in directive for directive in directives), "a signal to the shell reaches no rank"
 
@@ -134,6 +135,17 @@ def test_fine_tuning_is_launched_the_same_way(launch):
     assert " HOME/recipes/emocapclip_finetune/full.yaml --resume " in told
     whole = whole.replace("emocapclip/base", "emocapclip_finetune/full")
     assert told == whole.replace("pretrain", "finetune")
+
+
+@pytest.mark.parametrize("name", EDITORS)
+def test_editors_are_launched_the_same_way(launch, name):
+    """Directives, a job, a job without a recipe, and the machine at hand."""
+    script = EDITORS[name]
+    asked = "".join(re.findall(r"^#SBATCH (.*\n)", script.read_text(), flags=re.MULTILINE))
+    given = launch(f"{name}/tiny", "engine.max_steps=7", launcher=script, **BATCH)
+    default = launch("seed=1", launcher=script, **BATCH)
+    alone = launch(f"{name}/tiny", "--resume", launcher=script)
+    _golden(name, f"{asked}{given}{default}{alone}")
 
 
 @pytest.mark.parametrize("nodes", [1, 4])

@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
+from mien import cli_pairs
 from mien.cli_corpus import emocap
 from mien.errors import DataError, MienError
 
 data = typer.Typer(help="Make, pack, index, check and split shard sets.", no_args_is_help=True)
 data.add_typer(emocap, name="emocap")
+cli_pairs.add_to(data)
 
 Set = Annotated[Path, typer.Argument(help="Folder of shards.", show_default=False)]
 Out = Annotated[Path, typer.Argument(help="Folder to write; absent or empty.", show_default=False)]

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from mien.engine.config import OptimizerConfig, ScheduleConfig
+from mien.errors import RunError
 
 
-def adamw(groups: Iterable[Mapping[str, Any]], config: OptimizerConfig) -> torch.optim.AdamW:
+def check_optimizer(config: OptimizerConfig) -> None:
+    """Refuse an optimiser whose package is absent.
+
+    Raises:
+        RunError: if it is.
+    """
+    if config.kind == "adamw8bit" and find_spec("torchao") is None:
+        fix = "pip install 'mien[lowbit]', or use adamw"
+        raise RunError("torchao is not installed", where="engine.optimizer.kind", fix=fix)
+
+
+def adamw(groups: Iterable[Mapping[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
     """AdamW over parameter groups.
 
     Args:
@@ -22,7 +35,8 @@ def adamw(groups: Iterable[Mapping[str, Any]], config: OptimizerConfig) -> torch
         config: rates and moments.
 
     Returns:
-        The optimiser, fused on CUDA; frozen parameters and empty groups are left out.
+        The optimiser, fused on CUDA unless moments take eight bits; frozen parameters and empty groups are
+        left out.
     """
     built: list[dict[str, Any]] = []
     for group in groups:
@@ -31,6 +45,11 @@ def adamw(groups: Iterable[Mapping[str, Any]], config: OptimizerConfig) -> torch
             continue
         decay = group.get("weight_decay", config.weight_decay)
         built.append({"params": params, "lr": config.lr * group.get("lr_scale", 1.0), "weight_decay": decay})
+    if config.kind == "adamw8bit":
+        from mien.optim8bit import AdamW8bit
+
+        small: torch.optim.Optimizer = AdamW8bit(built, lr=config.lr, betas=config.betas, eps=config.eps)
+        return small
     fused = all(p.is_cuda for group in built for p in group["params"])
     return torch.optim.AdamW(built, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
 
@@ -83,5 +102,8 @@ def refresh(schedule: Any) -> None:
         for base, shape in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
     ]
     for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)  # that of `adamw8bit`, which is compiled around it
+        else:
+            group["lr"] = rate
     schedule._last_lr = rates

@@ -12,7 +12,7 @@ import numpy as np
 from mien.corpus.detect import Detector, open_detector
 from mien.corpus.ledger import Ledger, Row, Writer
 from mien.corpus.measure import aligned, appearance, grey_view, share_inside, sharpness
-from mien.corpus.options import Options
+from mien.corpus.options import FaceOptions
 from mien.corpus.scan import Movie
 from mien.corpus.track import Tracker
 from mien.corpus.video import Frame, read_frames
@@ -22,7 +22,7 @@ USES = ("rate", "detector", "smallest")
 """Options that decide the outcome."""
 
 
-def find_faces(movie: Movie, path: Path, key: str, options: Options, shots: Ledger) -> None:
+def find_faces(movie: Movie, path: Path, key: str, options: FaceOptions, shots: Ledger) -> None:
     """Write the ledger of faces, one row each, shot by shot; goes on after the last complete shot.
 
     A row has `shot`, `track` (in the shot), `frame`, `t_ms`, `face` (in the frame), `box` [left, top, width,

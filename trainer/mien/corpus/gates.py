@@ -14,7 +14,7 @@ from PIL import Image
 
 from mien.corpus.find import face_rows
 from mien.corpus.ledger import Ledger, Row, Writer
-from mien.corpus.options import Options
+from mien.corpus.options import FaceOptions, Options
 from mien.corpus.scan import Movie
 from mien.corpus.video import read_frames
 from mien.errors import DataError
@@ -61,7 +61,7 @@ def select_faces(movie: Movie, path: Path, key: str, options: Options, faces: Le
         ledger.finish(Counter(row["reason"] or "kept" for row in rows))
 
 
-def gate(row: Row, options: Options) -> str | None:
+def gate(row: Row, options: FaceOptions) -> str | None:
     """The first gate that a face fails, None if it passes."""
     fails = {
         "low_score": row["score"] < options.score,

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,8 +17,8 @@ FILE = "options.json"
 """The options of a corpus, in its folder; sub-commands read them there."""
 
 
-class Options(BaseModel):
-    """Defaults are those of the emocapclip spec, section 2, where it states any."""
+class FaceOptions(BaseModel):
+    """What everything made from movies shares: shots, faces, gates, split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -44,20 +44,6 @@ class Options(BaseModel):
     """Lowest variance of the Laplacian of the face, which is scaled to 112 x 112 first."""
     inside: float = Field(0.85, ge=0, le=1)
     """Lowest share of the box that is inside the picture."""
-    per_shot: int = Field(3, ge=1, le=100)
-    """Most frames of a shot."""
-    margin: float = Field(1.3, ge=1, le=4)
-    """Side of the square crop relative to the long side of the box."""
-    size: int = Field(256, ge=32, le=2048)
-    """Side of the stored picture, pixels."""
-    quality: int = Field(95, ge=1, le=100)
-    """Of its JPEG."""
-    hash_bits: int = Field(4, ge=0, le=64)
-    """Most bits of 64 in which the perceptual hashes of two duplicates differ."""
-    face_cosine: float = Field(0.95, ge=-1, le=1)
-    """Least cosine of the face vectors of two duplicates."""
-    expression_cosine: float = Field(0.8, ge=-1, le=1)
-    """Least cosine of the expression vectors of two duplicates."""
     parts: dict[str, float] = {"train": 0.97, "val": 0.015, "test": 0.015}
     """Shares of the parts; a movie is in one part."""
     seed: int = Field(0, ge=0)
@@ -75,8 +61,35 @@ class Options(BaseModel):
         write_whole(out / FILE, self.model_dump_json(indent=1) + "\n")
 
 
+class Options(FaceOptions):
+    """Of captioned faces; defaults are those of the emocapclip spec, section 2, where it states any."""
+
+    per_shot: int = Field(3, ge=1, le=100)
+    """Most frames of a shot."""
+    margin: float = Field(1.3, ge=1, le=4)
+    """Side of the square crop relative to the long side of the box."""
+    size: int = Field(256, ge=32, le=2048)
+    """Side of the stored picture, pixels."""
+    quality: int = Field(95, ge=1, le=100)
+    """Of its JPEG."""
+    hash_bits: int = Field(4, ge=0, le=64)
+    """Most bits of 64 in which the perceptual hashes of two duplicates differ."""
+    face_cosine: float = Field(0.95, ge=-1, le=1)
+    """Least cosine of the face vectors of two duplicates."""
+    expression_cosine: float = Field(0.8, ge=-1, le=1)
+    """Least cosine of the expression vectors of two duplicates."""
+
+
+Chosen = TypeVar("Chosen", bound=FaceOptions)
+
+
 def load_options(out: Path, changes: Iterable[str] = ()) -> Options:
-    """The options of a corpus (the defaults if it has none yet), with `key=value` changes.
+    """The options of a corpus of captioned faces; as `load_options_as`."""
+    return load_options_as(Options, out, changes)
+
+
+def load_options_as(kind: type[Chosen], out: Path, changes: Iterable[str] = ()) -> Chosen:
+    """The options kept in a folder (the defaults if it has none yet), with `key=value` changes.
 
     Raises:
         DataError: for an unknown key or a value that does not fit, with every problem.
@@ -91,10 +104,10 @@ def load_options(out: Path, changes: Iterable[str] = ()) -> Options:
             if not equals:
                 raise DataError(f"{change!r} is no change", where="--set", fix="write it like rate=2")
             tree[name.strip()] = _value(text.strip())
-        return Options.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        keys = ", ".join(Options.model_fields)
+        keys = ", ".join(kind.model_fields)
         raise DataError(f"options do not fit: {told}", where=path, fix=f"keys are: {keys}") from error
     except ValueError as error:
         raise DataError(f"not valid JSON: {error}", where=path, fix="mend or delete it") from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,20 +69,36 @@ def write_shards(
     Raises:
         DataError: if a crop is damaged or the disk refuses.
     """
-    final = out / SHARDS
-    if _built(final) == key:
-        return final
+    if is_built(out, key):
+        return out / SHARDS
     schema = "labelled/1" if captioner is None else "emocap/1"
-    for left in out.glob(f".*{SHARDS}.*"):  # of killed processes; the caller holds the lock
-        shutil.rmtree(left, ignore_errors=True)
-    fresh = out / f".{SHARDS}.{os.getpid()}"
-    with staged(fresh) as partial:
+    with renewed(out, key) as partial:
         for part in options.parts:
             names = sorted(name for name, where in parts.items() if where == part)
             if names:
                 with ShardWriter(partial / part, schema, options.samples_per_shard) as writer:
                     for name in names:
                         _write_movie(writer, sources[name], faces[name], captioner)
+    return out / SHARDS
+
+
+def is_built(out: Path, key: str) -> bool:
+    """Whether `out/shards` is there and was made of what that key stands for."""
+    return _built(out / SHARDS) == key
+
+
+@contextmanager
+def renewed(out: Path, key: str) -> Iterator[Path]:
+    """Folder to write parts in; on leaving without an error it takes the place of `out/shards`.
+
+    The caller holds the lock of `out`.
+    """
+    final = out / SHARDS
+    for left in out.glob(f".*{SHARDS}.*"):  # of killed processes; the caller holds the lock
+        shutil.rmtree(left, ignore_errors=True)
+    fresh = out / f".{SHARDS}.{os.getpid()}"
+    with staged(fresh) as partial:
+        yield partial
         (partial / BUILT).write_text(json.dumps({"key": key}) + "\n", encoding="utf-8")
     old = out / f".{SHARDS}.old"
     shutil.rmtree(old, ignore_errors=True)
@@ -89,7 +106,6 @@ def write_shards(
         final.replace(old)
     fresh.replace(final)
     shutil.rmtree(old, ignore_errors=True)
-    return final
 
 
 def _built(folder: Path) -> str | None:

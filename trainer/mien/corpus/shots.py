@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mien.corpus.ledger import Writer
-from mien.corpus.options import Options
+from mien.corpus.options import FaceOptions
 from mien.corpus.scan import Movie
 from mien.corpus.video import read_frames
 
@@ -22,7 +22,7 @@ USES = ("shot_detector", "shot_threshold", "shot_seconds")
 _HEIGHT = 144
 
 
-def find_shots(movie: Movie, path: Path, key: str, options: Options) -> None:
+def find_shots(movie: Movie, path: Path, key: str, options: FaceOptions) -> None:
     """Write the ledger of shots: `shot`, frames `first` to `last` (inclusive), `t0_ms`, `t1_ms` of both.
 
     Counts: `kept` shots, `frames`, and `damaged_packets`.
@@ -52,7 +52,7 @@ def find_shots(movie: Movie, path: Path, key: str, options: Options) -> None:
         ledger.finish(counts | ({"damaged_packets": len(damage)} if damage else {}))
 
 
-def _detector(options: Options, fps: float) -> SceneDetector:
+def _detector(options: FaceOptions, fps: float) -> SceneDetector:
     from scenedetect import AdaptiveDetector, ContentDetector, HashDetector, HistogramDetector
 
     kind, name = {

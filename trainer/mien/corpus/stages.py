@@ -4,38 +4,59 @@ from __future__ import annotations
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import parent_process
 from pathlib import Path
+from typing import ClassVar
 
 from mien.corpus import dedup, find, gates, shots
 from mien.corpus.ledger import Ledger, locked, read
-from mien.corpus.options import Options, write_whole
+from mien.corpus.options import FaceOptions, Options, write_whole
 from mien.corpus.scan import Movie
 from mien.corpus.video import VideoError
 from mien.errors import DataError
 
-STAGES = ("shots", "faces", "gates", "dedup")
-"""Stages of one movie, in order; each reads the ledger of the one before."""
-
 VERSION = 2
 """Of what the stages do: another number makes every ledger anew."""
 
-_USES = {"shots": shots.USES, "faces": find.USES, "gates": gates.USES, "dedup": dedup.USES}
 _FAILED = "failed.json"
 
 
-class Workplace:
-    """The ledgers of one movie below `out/work/<movie>`."""
+class Place(ABC):
+    """The ledgers of one movie below `out/work/<movie>`; subclasses have further stages."""
 
-    def __init__(self, out: Path, movie: Movie, options: Options) -> None:
+    uses: ClassVar[dict[str, tuple[str, ...]]] = {"shots": shots.USES, "faces": find.USES}
+    """Stages in order, each with the options that decide its outcome; each reads the one before."""
+    options: FaceOptions
+
+    def __init__(self, out: Path, movie: Movie, options: FaceOptions) -> None:
         self.folder = out / "work" / movie.name
         self.movie, self.options = movie, options
         self.keys: dict[str, str] = {}
         before = f"{VERSION} {movie.sha}"
-        for stage in STAGES:
-            before = self.keys[stage] = options.key(_USES[stage], before)
+        for stage, names in self.uses.items():
+            before = self.keys[stage] = options.key(names, before)
+
+    def work(self, stage: str) -> None:
+        """Write the ledger of a stage.
+
+        Raises:
+            VideoError: if the video cannot be read any more.
+            DataError: if the stage before is missing.
+        """
+        path, key = self.path(stage), self.keys[stage]
+        if stage == "shots":
+            shots.find_shots(self.movie, path, key, self.options)
+        elif stage == "faces":
+            find.find_faces(self.movie, path, key, self.options, self.need("shots"))
+        else:
+            self.work_further(stage)
+
+    @abstractmethod
+    def work_further(self, stage: str) -> None:
+        """`work` of a stage after `faces`."""
 
     def path(self, stage: str) -> Path:
         """Of a stage's ledger."""
@@ -63,12 +84,16 @@ class Workplace:
             return None
         with locked(self.folder):
             try:
-                _RUN[stage](self)
+                self.work(stage)
             except VideoError as error:
                 write_whole(self.folder / _FAILED, json.dumps({"stage": stage, "reason": error.reason}))
                 return error.reason
             (self.folder / _FAILED).unlink(missing_ok=True)
         return None
+
+    @abstractmethod
+    def mend(self, stage: str) -> str:
+        """What to do where a stage is not done."""
 
     def need(self, stage: str) -> Ledger:
         """A stage's ledger.
@@ -78,9 +103,32 @@ class Workplace:
         """
         ledger = self.read(stage)
         if ledger is None:
-            fix = f"run `mien data emocap {stage}` first, or `mien data emocap build`"
+            fix = self.mend(stage)
             raise DataError(f"stage {stage} is not done", where=self.folder, fix=fix)
         return ledger
+
+
+class Workplace(Place):
+    """Of a corpus of captioned faces."""
+
+    uses = Place.uses | {"gates": gates.USES, "dedup": dedup.USES}
+    options: Options
+
+    def work_further(self, stage: str) -> None:
+        """Gates, or copies."""
+        path, key = self.path(stage), self.keys[stage]
+        if stage == "gates":
+            gates.select_faces(self.movie, path, key, self.options, self.need("faces"))
+        else:
+            dedup.drop_copies(path, key, self.options, self.need("gates"))
+
+    def mend(self, stage: str) -> str:
+        """The commands that do it."""
+        return f"run `mien data emocap {stage}` first, or `mien data emocap build`"
+
+
+STAGES = tuple(Workplace.uses)
+"""Stages of one movie, in order; each reads the ledger of the one before."""
 
 
 def run_stage(out: Path, movie: Movie, options: Options, stage: str) -> str | None:
@@ -89,12 +137,13 @@ def run_stage(out: Path, movie: Movie, options: Options, stage: str) -> str | No
     With more threads the nets sum in another order, and the last digit of a ledger would tell how many there
     were.
     """
-    with _one_thread():
+    with one_thread():
         return Workplace(out, movie, options).run(stage)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Torch and OpenCV compute on one thread within the block."""
     import cv2
     import torch
 
@@ -120,24 +169,3 @@ def _end_after(join: Callable[[], None]) -> None:
 
     join()
     os._exit(1)
-
-
-def _shots(place: Workplace) -> None:
-    shots.find_shots(place.movie, place.path("shots"), place.keys["shots"], place.options)
-
-
-def _faces(place: Workplace) -> None:
-    below = place.need("shots")
-    find.find_faces(place.movie, place.path("faces"), place.keys["faces"], place.options, below)
-
-
-def _gates(place: Workplace) -> None:
-    below = place.need("faces")
-    gates.select_faces(place.movie, place.path("gates"), place.keys["gates"], place.options, below)
-
-
-def _dedup(place: Workplace) -> None:
-    dedup.drop_copies(place.path("dedup"), place.keys["dedup"], place.options, place.need("gates"))
-
-
-_RUN = {"shots": _shots, "faces": _faces, "gates": _gates, "dedup": _dedup}

@@ -52,13 +52,13 @@ class Checkpoint:
     manifest: dict[str, Any]
 
     def load(self) -> dict[str, Any]:
-        """The state (see `load_state`) and all tensors: `state_dict`, `ema`, `exp_avg`, `exp_avg_sq`."""
+        """The state (see `load_state`) and all tensors: `state_dict`, `ema`, and moments as they are kept."""
         state = load_state(self.path)
         files: PartFiles = state.pop("parts")
         found: dict[str, dict[str, Tensor]] = {kind: {} for kind in ("state_dict", "ema", *MOMENTS)}
         for name in files.names():
             kind, _, own = name.partition("/")
-            found["state_dict" if kind == "weights" else kind][own] = files.whole(name)
+            found.setdefault("state_dict" if kind == "weights" else kind, {})[own] = files.whole(name)
         return state | found
 
     def weights(self, *, ema: bool = True) -> dict[str, Tensor]:

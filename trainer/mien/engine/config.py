@@ -13,6 +13,8 @@ from mien.config import Config
 class OptimizerConfig(Config):
     """AdamW (Loshchilov and Hutter, 2019)."""
 
+    kind: Literal["adamw", "adamw8bit"] = "adamw"
+    """`adamw8bit` keeps moments in eight bits (torchao): 2 bytes a weight, not 8; with `auto` or `ddp`."""
     lr: float = Field(default=1e-3, gt=0, le=10)
     """Peak learning rate; a parameter group multiplies it by its own `lr_scale`."""
     betas: tuple[float, float] = (0.9, 0.98)
@@ -193,6 +195,12 @@ class EngineConfig(Config):
         if self.schedule.warmup > self.max_steps:
             raise ValueError(
                 f"schedule.warmup {self.schedule.warmup} is longer than max_steps {self.max_steps}"
+            )
+        if self.optimizer.kind == "adamw8bit" and (
+            self.strategy in ("fsdp2", "deepspeed") or self.precision == "64"
+        ):
+            raise ValueError(
+                "optimizer.kind adamw8bit goes with strategy auto or ddp, at precision 32 or bf16"
             )
         if self.strategy == "deepspeed" and self.precision == "64":
             raise ValueError("deepspeed steps in float32: precision 64 goes with ddp and fsdp2")

@@ -72,7 +72,10 @@ class Holdings(ABC):
 
     @abstractmethod
     def moments(self, *, make: bool = False) -> dict[str, dict[str, Piece]]:
-        """Pieces of each of `MOMENTS`, by parameter; without those that have had no step, unless `make`."""
+        """Pieces of each of `MOMENTS`, by parameter; without those that have had no step, unless `make`.
+
+        A moment that is kept in eight bits is two pieces, such as `exp_avg_codes` and `exp_avg_scale`.
+        """
 
     @abstractmethod
     def steps(self) -> dict[str, float]:
@@ -143,8 +146,14 @@ class Replicated(Holdings):
         found: dict[str, dict[str, Piece]] = {moment: {} for moment in MOMENTS}
         for name, parameter in self._stepped(make).items():
             for moment in MOMENTS:
-                found[moment][name] = self._moment(parameter, self.optimizer.state[parameter][moment])
+                for ending, part in self._parts(self.optimizer.state[parameter][moment]).items():
+                    found.setdefault(f"{moment}{ending}", {})[name] = self._moment(parameter, part)
         return found
+
+    def _parts(self, moment: Tensor) -> dict[str, Tensor]:
+        """The plain tensors of a moment, by ending of its name."""
+        parts = getattr(self.optimizer, "parts", None)
+        return {"": moment} if parts is None else parts(moment)
 
     def _moment(self, parameter: nn.Parameter, moment: Tensor) -> Piece:
         return Piece.whole(moment)
@@ -189,6 +198,9 @@ class Replicated(Holdings):
 
 def _blank(parameter: nn.Parameter, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """AdamW's state before its first step, laid out as torch makes it."""
+    if (blank := getattr(optimizer, "blank", None)) is not None:
+        made: dict[str, Tensor] = blank(parameter)
+        return made
     fused = bool(optimizer.param_groups[0].get("fused"))
     device = parameter.device if fused else None
     moments = {name: torch.zeros_like(parameter, memory_format=torch.preserve_format) for name in MOMENTS}

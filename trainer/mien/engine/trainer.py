@@ -19,6 +19,7 @@ from lightning.fabric.plugins.environments import (
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import DoublePrecision, MixedPrecision, Precision
 
+from mien import optim
 from mien.engine.config import EngineConfig
 from mien.engine.launch import LocalDDP
 from mien.engine.portable import OneProcess, Portable
@@ -96,7 +97,11 @@ def make(engine: EngineConfig, shape: Shape) -> Trainer:
     Args:
         engine: the recipe's section.
         shape: where to compute.
+
+    Raises:
+        RunError: if a package that the recipe asks for is not installed.
     """
+    optim.check_optimizer(engine.optimizer)
     quiet()
     plugins: list[Any] = [StoreIO(engine.checkpoint_async), _environment(shape), _precision(engine, shape)]
     return Trainer(

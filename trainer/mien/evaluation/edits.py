@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mien.evaluation.identity import IdentityEstimator, identities
 from mien.faces.actions import Actions
 from mien.systems.editing.face import Face
 from mien.systems.editing.face_pairs import draw_frames
 from mien.systems.editing.pair_rules import FULL, UNITS
 from mien.systems.editing.pair_videos import Frame, PairPlan, draw_frame
 from mien.systems.editing.parsing import blacked, of_world
-from mien.systems.facereader.load import Measured, Reader
+from mien.systems.facereader.load import Reader
 
 Floats = NDArray[np.floating]
 LEVELS = (0.8, 1.6, 2.4, 3.2, 4.0)
@@ -136,25 +137,46 @@ class Scores:
         return np.array([values[self.unit == place, place].mean() for place in range(len(UNITS))])
 
 
-def score(asked: Sequence[Ask], make: Callable[[Ask], Tensor], reader: Reader) -> Scores:
-    """Measure what `make` does of each ask: pictures uint8 [E, 3, S, S]."""
-    parts = [_score_one(ask, make(ask), reader) for ask in asked]
+def score(
+    asked: Sequence[Ask],
+    make: Callable[[Ask], Tensor],
+    reader: Reader,
+    identity: IdentityEstimator | None = None,
+) -> Scores:
+    """Measure what `make` does of each ask.
+
+    Args:
+        asked: faces, and what is asked of them.
+        make: gives the edits of an ask, uint8 [E, 3, S, S].
+        reader: reads units, pose and, unless `identity` is given, who it is.
+        identity: tells how far the person moved; None takes the reader.
+
+    Raises:
+        DataError: if `identity` gives no rows.
+    """
+    parts = [_score_one(ask, make(ask), reader, identity) for ask in asked]
     return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _score_one(ask: Ask, made: Tensor, reader: Reader) -> tuple[NDArray, ...]:
+def _score_one(
+    ask: Ask, made: Tensor, reader: Reader, identity: IdentityEstimator | None
+) -> tuple[NDArray, ...]:
     source = torch.from_numpy(ask.face.picture.copy()).permute(2, 0, 1)[None]
     before, after = reader.measure(source), reader.measure(made)
     outside = torch.from_numpy(~blacked(ask.face.labels, "person"))
+    if identity is None:
+        away_from_self = _distance(before.identity, after.identity)
+    else:
+        away_from_self = _distance(identities(identity, source), identities(identity, made))
     apart = (made.float() - source.float()) / 255
     missed = ((made.float() - ask.true.float()) / 255).square().mean((1, 2, 3)).sqrt()
     away = apart.square().mean(1)[:, outside].mean(1).sqrt()
     return (
         ask.units, ask.vectors, (after.units - before.units).numpy(), ask.wanted, after.units.numpy(),
-        _distance(before, after), away.numpy(), (after.pose - before.pose).square().mean(1).sqrt().numpy(),
+        away_from_self, away.numpy(), (after.pose - before.pose).square().mean(1).sqrt().numpy(),
         missed.numpy(),
     )  # fmt: skip
 
 
-def _distance(before: Measured, after: Measured) -> Floats:
-    return (after.identity - before.identity).norm(dim=1).numpy()
+def _distance(before: Tensor, after: Tensor) -> Floats:
+    return (after - before).norm(dim=1).numpy()

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mien.faults import cases_process, cases_storage, cases_store
+from mien.faults import cases_process, cases_storage, cases_store, sessions
 from mien.faults.lab import Case, Lab, Outcome
+from mien.faults.subjects import SUBJECTS
 
 CASES: dict[str, Case] = cases_process.CASES | cases_storage.CASES | cases_store.CASES
 
@@ -26,18 +27,28 @@ CASES: dict[str, Case] = cases_process.CASES | cases_storage.CASES | cases_store
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the cases and print the table; 1 if a try ended otherwise than it should."""
     parser = argparse.ArgumentParser(prog="python -m mien.faults", description=__doc__)
+    recipes = tuple(SUBJECTS)
+    parser.add_argument("--recipe", choices=recipes, default=recipes[0], help="what is trained")
     parser.add_argument("--times", type=int, default=20, help="tries of each fault (default 20)")
     parser.add_argument("--parallel", type=int, default=2, help="tries at the same time (default 2)")
     parser.add_argument("--only", action="append", help="part of a fault's name; repeat for more")
     parser.add_argument("--seed", type=int, default=0, help="of the moments and places of the faults")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=sessions.PATIENCE_S,
+        help="seconds until a session counts as hanging",
+    )
     parser.add_argument("--json", type=Path, help="also write the outcomes to this file")
     options = parser.parse_args(arguments)
     wanted = {n: c for n, c in CASES.items() if not options.only or any(o in n for o in options.only)}
     if not wanted:
         parser.error(f"no fault is called so; there are: {', '.join(CASES)}")
+    sessions.PATIENCE_S = options.patience
     root = Path(tempfile.mkdtemp(prefix="mien-faults-"))
     try:
-        found = _try_all(wanted, Lab(root), options.times, options.parallel, options.seed)
+        lab = Lab(root, SUBJECTS[options.recipe])
+        found = _try_all(wanted, lab, options.times, options.parallel, options.seed)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     print(table(found))

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from mien.faults import sessions
 from mien.faults.compare import differences, only_run, state
 from mien.faults.lab import EVERY, STEPS, Case, Lab, Outcome, reached, some_step
 
@@ -30,18 +31,18 @@ def kill_launcher(lab: Lab, root: Path, chance: random.Random) -> Outcome:
     """SIGKILL of `mien train`, which started the second rank itself; no process is left over."""
     root.mkdir(parents=True)
     keys = lab.keys(root, "engine.devices=2")
-    command = [sys.executable, "-m", "mien", "train", "emocapclip/tiny", *keys]
+    command = [sys.executable, "-m", "mien", "train", lab.subject.recipe, *keys]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with (root / "launcher.log").open("w") as log:
         launcher = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    end, ready = time.monotonic() + 120, reached(root, some_step(chance))
+    end, ready = time.monotonic() + sessions.PATIENCE_S, reached(root, some_step(chance))
     while not ready():
         assert launcher.poll() is None, (root / "launcher.log").read_text()
         assert time.monotonic() < end, "does not get going"
         time.sleep(0.01)
     launcher.kill()
     launcher.wait()
-    end = time.monotonic() + 60
+    end = time.monotonic() + sessions.PATIENCE_S
     while _group_lives(launcher.pid):
         assert time.monotonic() < end, "a rank was left over"
         time.sleep(0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 
@@ -71,15 +72,26 @@ def _patience(seconds: float) -> None:
 
 
 def _change_loss(change: Callable[[Any, int], Any]) -> None:
-    from mien.systems.emocapclip.module import EmoCapModule
+    """Whatever system the session trains."""
+    from mien.systems import SYSTEMS
 
-    healthy = EmoCapModule.loss
+    for name, system in SYSTEMS.items():
+        SYSTEMS[name] = replace(system, build=_changed(system.build, change))
 
-    def loss(self: Any, batch: Any, step: int) -> Any:
-        total, logs = healthy(self, batch, step)
-        return (change(total, step) if self.training else total), logs
 
-    EmoCapModule.loss = loss  # type: ignore[method-assign]
+def _changed(build: Callable[[Any], Any], change: Callable[[Any, int], Any]) -> Callable[[Any], Any]:
+    def built(recipe: Any) -> Any:
+        module = build(recipe)
+        healthy = module.loss
+
+        def loss(batch: Any, step: int) -> Any:
+            total, logs = healthy(batch, step)
+            return (change(total, step) if module.training else total), logs
+
+        module.loss = loss
+        return module
+
+    return built
 
 
 _FAULTS: dict[str, Callable[[Any], None]] = {

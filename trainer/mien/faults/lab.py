@@ -12,18 +12,14 @@ from typing import Any
 from mien.data.bench_servers import Server, upload
 from mien.engine.rundir import RunFolder
 from mien.faults.compare import differences, last_step, only_run, samples, state
-from mien.faults.sessions import Session, rank_environments
-from mien.faults.sets import write_set
+from mien.faults.sessions import Session, preload, rank_environments
+from mien.faults.subjects import SUBJECTS, Subject
 
 STEPS, EVERY = 24, 5
-_RECIPE = (
-    "model.image_size=32", "model.tiny.widths=[8,8,16,16]", "model.tiny.embed=12",
-    "model.tiny.vocabulary_width=8", "model.tiny.text_width=16", "model.tiny.text_heads=2",
-    "model.tiny.text_layers=1", "objective.local.sentences=2", "objective.mining.hold_steps=8",
-    "objective.mining.ramp_steps=8", "engine.threads=1", "engine.global_batch=16",
-    "engine.schedule.warmup=4", "engine.log_every=1", "engine.val_every=10", "data.log_samples=true",
-    f"engine.max_steps={STEPS}", f"engine.checkpoint_every={EVERY}", "data.workers=0",
-    "tracking.wandb=off", "tracking.images=0",
+_LOOP = (
+    "engine.threads=1", "engine.global_batch=16", "engine.schedule.warmup=4", "engine.log_every=1",
+    "engine.val_every=10", "data.log_samples=true", f"engine.max_steps={STEPS}",
+    f"engine.checkpoint_every={EVERY}", "data.workers=0", "tracking.wandb=off", "tracking.images=0",
 )  # fmt: skip
 
 
@@ -49,12 +45,15 @@ class Lab:
 
     Args:
         root: folder for all of it.
+        subject: what is trained.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, subject: Subject = SUBJECTS["emocapclip/tiny"]) -> None:
+        preload(subject.modules)
         self.root = root
-        self.train = write_set(root / "sets" / "train", 96)
-        self.val = write_set(root / "sets" / "val", 20, seed=1, first_uid=5000)
+        self.subject = subject
+        self.train = subject.write(root / "sets" / "train", 96, 0)
+        self.val = subject.write(root / "sets" / "val", 20, 1)
         self._alone: dict[tuple[int, tuple[str, ...]], RunFolder] = {}
         self._making = threading.Lock()
         self._firsts: dict[str, Any] = {}
@@ -71,7 +70,7 @@ class Lab:
     def keys(self, root: Path, *more: str) -> list[str]:
         """Overrides of a run under `root`; later keys win."""
         own = (f"data.train.shards={self.train}", f"data.val.shards={self.val}", f"run.root={root}")
-        return [*_RECIPE, *own, *more]
+        return [*_LOOP, *self.subject.keys, *own, *more]
 
     def start(
         self,
@@ -89,6 +88,7 @@ class Lab:
             Session(
                 self.keys(root, *more),
                 root / f"{number}-rank{rank}.log",
+                recipe=self.subject.recipe,
                 resume=resume,
                 environment=dict(where) | dict(environment or {}),
                 faults=faults,

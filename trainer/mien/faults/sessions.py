@@ -23,12 +23,16 @@ PATIENCE_S = 120.0
 _polling = threading.Lock()
 """To start a process is to ask after all others, and of two threads that ask after one, one gets code 255."""
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    ["mien.engine.training", "mien.systems.emocapclip.module", "mien.faces.captions", "open_clip", "wandb"]
-)
-
-
+_PRELOADED = [
+    "mien.engine.training", "mien.systems.emocapclip.module", "mien.faces.captions", "open_clip", "wandb",
+]  # fmt: skip
+_context.set_forkserver_preload(_PRELOADED)
 _started: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+def preload(modules: Iterable[str]) -> None:
+    """Let the server import these too; no effect once it runs: sessions then import them themselves."""
+    _context.set_forkserver_preload([*_PRELOADED, *modules])
 
 
 class Session:

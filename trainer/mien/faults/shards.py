@@ -11,6 +11,7 @@ import struct
 import tarfile
 import zlib
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def damage(source: Path, target: Path, kind: str, chance: random.Random) -> Path
     """Copy a set and damage the copy; the copy.
 
     Args:
-        source: a sound set whose samples have two members each.
+        source: a sound set.
         target: folder to make.
         kind: a key of `KINDS`.
         chance: chooses shard, sample and place.
@@ -57,7 +58,7 @@ def _with_sample(change: Callable[[list[Entry]], list[Entry]]) -> Callable[[Path
     def hurt(shard: Path, chance: random.Random) -> None:
         with tarfile.open(shard) as tar:
             entries = [(member.name, _bytes(tar, member)) for member in tar.getmembers()]
-        samples = [entries[first : first + 2] for first in range(0, len(entries), 2)]
+        samples = [list(members) for _, members in groupby(entries, lambda entry: _key([entry]))]
         number = chance.randrange(len(samples))
         samples[number] = change(samples[number])
         _write(shard, samples)
@@ -102,9 +103,13 @@ def _pickle(sample: list[Entry]) -> list[Entry]:
 
 
 def _bomb(sample: list[Entry]) -> list[Entry]:
-    """A PNG of 60,000 x 60,000 pixels in a hundred bytes in place of the image."""
-    record = [(name, data) for name, data in sample if name.endswith(".json")]
-    return [*record, (f"{_key(sample)}.png", png_of(60_000, 60_000))]
+    """A PNG of 60,000 x 60,000 pixels in a hundred bytes in place of the first picture.
+
+    Not of a source's labels, which an editor never reads.
+    """
+    image = next(n for n, _ in sample if n.endswith((".jpg", ".png")) and not n.endswith(".parse.png"))
+    others = [(name, data) for name, data in sample if name != image]
+    return [*others, (f"{image.rpartition('.')[0]}.png", png_of(60_000, 60_000))]
 
 
 def png_of(width: int, height: int) -> bytes:

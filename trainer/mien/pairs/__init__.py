@@ -1,0 +1,1 @@
+"""Pairs for face editors from any folder of videos: find, cut, label, pair, split, write."""
