@@ -1,4 +1,4 @@
-"""AdamW from parameter groups, and the learning rate as a closed form of the step."""
+"""Optimisers from parameter groups, and the learning rate as a closed form of the step."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mien.engine.config import OptimizerConfig, ScheduleConfig
 from mien.errors import RunError
+from mien.optim_muon import Muon
 
 
 def check_optimizer(config: OptimizerConfig) -> None:
@@ -30,13 +31,16 @@ def adamw(groups: Iterable[Mapping[str, Any]], config: OptimizerConfig) -> torch
     """AdamW over parameter groups.
 
     Args:
-        groups: mappings with `params`, and optionally `lr_scale` (default 1) and `weight_decay` (default the
-            config's).
+        groups: mappings with `params`, and optionally `lr_scale` (default 1), `weight_decay` (default the
+            config's) and `orthogonal` (default no): whether `muon` turns its matrices.
         config: rates and moments.
 
     Returns:
         The optimiser, fused on CUDA unless moments take eight bits; frozen parameters and empty groups are
         left out.
+
+    Raises:
+        RunError: for `muon` where no group is `orthogonal`.
     """
     built: list[dict[str, Any]] = []
     for group in groups:
@@ -44,7 +48,14 @@ def adamw(groups: Iterable[Mapping[str, Any]], config: OptimizerConfig) -> torch
         if not params:
             continue
         decay = group.get("weight_decay", config.weight_decay)
-        built.append({"params": params, "lr": config.lr * group.get("lr_scale", 1.0), "weight_decay": decay})
+        rate = config.lr * group.get("lr_scale", 1.0)
+        orthogonal = group.get("orthogonal", False)
+        built.append({"params": params, "lr": rate, "weight_decay": decay, "orthogonal": orthogonal})
+    if config.kind == "muon":
+        if not any(group["orthogonal"] for group in built):
+            what = "this system does not say which of its matrices muon may turn"
+            raise RunError(what, where="engine.optimizer.kind", fix="use adamw")
+        return Muon(built, config.lr, config.betas, config.eps)
     if config.kind == "adamw8bit":
         from mien.optim8bit import AdamW8bit
 
@@ -66,6 +77,26 @@ def decay_groups(module: nn.Module, lr_scale: float = 1.0) -> list[dict[str, Any
         {"params": [p for p in params if p.ndim >= 2], "lr_scale": lr_scale},
         {"params": [p for p in params if p.ndim < 2], "lr_scale": lr_scale, "weight_decay": 0.0},
     ]
+
+
+def inner_groups(module: nn.Module, outer: tuple[str, ...], lr_scale: float = 1.0) -> list[dict[str, Any]]:
+    """`decay_groups` with the matrices inside apart, which `muon` may turn.
+
+    Args:
+        module: whose trainable parameters to split.
+        outer: beginnings of the names of matrices at the ends of a network: they meet data, not features.
+        lr_scale: factor on the learning rate of all groups.
+    """
+    inner = {
+        name: p
+        for name, p in module.named_parameters()
+        if p.requires_grad and p.ndim >= 2 and not name.startswith(outer)
+    }
+    taken = {id(p) for p in inner.values()}
+    rest = decay_groups(module, lr_scale)
+    for group in rest:
+        group["params"] = [p for p in group["params"] if id(p) not in taken]
+    return [{"params": list(inner.values()), "lr_scale": lr_scale, "orthogonal": True}, *rest]
 
 
 def factor(step: int, max_steps: int, config: ScheduleConfig) -> float:

@@ -11,10 +11,12 @@ from mien.config import Config
 
 
 class OptimizerConfig(Config):
-    """AdamW (Loshchilov and Hutter, 2019)."""
+    """AdamW (Loshchilov and Hutter, 2019), or a relative of it."""
 
-    kind: Literal["adamw", "adamw8bit"] = "adamw"
-    """`adamw8bit` keeps moments in eight bits (torchao): 2 bytes a weight, not 8; with `auto` or `ddp`."""
+    kind: Literal["adamw", "adamw8bit", "muon"] = "adamw"
+    """`adamw8bit` keeps moments in eight bits (torchao): 2 bytes a weight, not 8. `muon` makes the updates of
+    inner matrices orthogonal, which takes fewer steps; of systems that say which these are. Both with
+    strategy `auto` or `ddp`."""
     lr: float = Field(default=1e-3, gt=0, le=10)
     """Peak learning rate; a parameter group multiplies it by its own `lr_scale`."""
     betas: tuple[float, float] = (0.9, 0.98)
@@ -196,12 +198,13 @@ class EngineConfig(Config):
             raise ValueError(
                 f"schedule.warmup {self.schedule.warmup} is longer than max_steps {self.max_steps}"
             )
-        if self.optimizer.kind == "adamw8bit" and (
-            self.strategy in ("fsdp2", "deepspeed") or self.precision == "64"
-        ):
+        sharded = self.strategy in ("fsdp2", "deepspeed")
+        if self.optimizer.kind == "adamw8bit" and (sharded or self.precision == "64"):
             raise ValueError(
                 "optimizer.kind adamw8bit goes with strategy auto or ddp, at precision 32 or bf16"
             )
+        if self.optimizer.kind == "muon" and sharded:
+            raise ValueError("optimizer.kind muon needs whole matrices: strategy auto or ddp")
         if self.strategy == "deepspeed" and self.precision == "64":
             raise ValueError("deepspeed steps in float32: precision 64 goes with ddp and fsdp2")
         if self.best and self.best.metric.startswith("val/"):

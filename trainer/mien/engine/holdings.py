@@ -145,9 +145,11 @@ class Replicated(Holdings):
         """Whole moments."""
         found: dict[str, dict[str, Piece]] = {moment: {} for moment in MOMENTS}
         for name, parameter in self._stepped(make).items():
+            state = self.optimizer.state[parameter]
             for moment in MOMENTS:
-                for ending, part in self._parts(self.optimizer.state[parameter][moment]).items():
-                    found.setdefault(f"{moment}{ending}", {})[name] = self._moment(parameter, part)
+                if moment in state:  # muon's matrices have no squares
+                    for ending, part in self._parts(state[moment]).items():
+                        found.setdefault(f"{moment}{ending}", {})[name] = self._moment(parameter, part)
         return found
 
     def _parts(self, moment: Tensor) -> dict[str, Tensor]:

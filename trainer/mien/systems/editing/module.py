@@ -13,7 +13,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mien.optim import decay_groups
+from mien.optim import decay_groups, inner_groups
 from mien.systems.base import Batch, SystemModule
 from mien.systems.editing.codec import Codec, open_codec
 from mien.systems.editing.config import CodecConfig, EditObjective
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mien.recipe import Recipe
 
 _BLOCKS = (ResnetBlock2D, BasicTransformerBlock, Downsample2D, Upsample2D)
+_ENDS = ("conv_in.", "conv_out.", "class_embedding.")
 _VALIDATION_STEP = -1  # its draws are the same at every validation
 
 
@@ -103,8 +104,9 @@ class EditModule(SystemModule):
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The denoiser at the recipe's rate, the identity network at `identity_lr` times it."""
-        groups = decay_groups(self.model.identity, self.objective.identity_lr)
-        for part in (self.model.denoiser, self.model.to_map, self.model.near):
+        groups = inner_groups(self.model.identity, _ENDS, self.objective.identity_lr)
+        groups += inner_groups(self.model.denoiser, _ENDS)
+        for part in (self.model.to_map, self.model.near):
             groups += [] if part is None else decay_groups(part)
         return groups
 
