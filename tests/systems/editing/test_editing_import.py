@@ -226,7 +226,7 @@ def test_the_command(here: Path, mien) -> None:
         ((here / "release", *common, *given_, "--vae", here), "no autoencoder here"),
         ((here / "release", *common[:2], "--recipe", "emocapclip/tiny", *given_), "a recipe of emocapclip"),
         ((here / "release", *common[:2], "--recipe", "magicface/tiny", "--no-prompt", "--vae", here),
-         "the recipe's codec is patches"),
+         "the recipe's codec is cosines"),
     ):  # fmt: skip
         code, out, err = mien("import", "magicface", *arguments)
         assert (code, out) == (2, ""), err

@@ -12,10 +12,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mien.systems.editing.config import ConditionConfig, UNetConfig
-from mien.systems.editing.model import Editor, place_waves
+from mien.systems.editing.model import Editor
 from mien.systems.editing.published import PublishedEditor
 from mien.systems.editing.reference import blocks, capture
-from mien.systems.editing.start import start_alike
 from mien.systems.editing.unets import identity_unet, is_tail
 
 SMALL = UNetConfig(channels=(32, 32, 64, 64), groups=8, heads=4, prompt_width=32, layers=1)
@@ -193,37 +192,3 @@ def test_processors_name_no_tensor_twice_and_are_copied_with_their_norms(editor:
     naive = published(other, photos)
     torch.testing.assert_close(changed, naive.noise(**given), rtol=0, atol=1e-12)
     torch.testing.assert_close(editor.noise(**given, bank=editor.features(photos)), want, rtol=0, atol=0)
-
-
-def test_networks_from_scratch_may_start_alike_and_know_their_places() -> None:
-    """A place attends to the same place of the photo before anything is learnt; none does without."""
-    torch.manual_seed(0)
-    unet = UNetConfig(
-        channels=(32, 32), layers=1, heads=2, groups=4, prompt_width=8, latent_channels=3, positions=4
-    )
-    photo = torch.randn(1, 3, 16, 16)
-    found = {}
-    for gain in (None, 4.0):
-        editor = Editor(unet, ConditionConfig(width=12, maps=1), torch.zeros(1, 1, 8))
-        if gain is not None:
-            start_alike(editor, gain)
-        name, block = next(blocks(editor.denoiser))
-        states = editor.features(photo).states[name]
-        seen: list[torch.Tensor] = []
-        handle = block.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(inputs[0]))
-        editor.noise(photo, torch.zeros(1, 3, 16, 16), torch.tensor(0), torch.zeros(1, 12), None)
-        handle.remove()
-        own, other = block.norm1(seen[0]), block.norm1(states)
-        query, key = block.attn1.to_q(own), block.attn1.to_k(other)
-        scores = torch.einsum("bqhd,bkhd->bhqk", *(x.unflatten(-1, (2, -1)) for x in (query, key)))
-        right = (scores / 16**0.5).softmax(-1).diagonal(dim1=2, dim2=3).mean()
-        found[gain] = float(right) * 256  # 1 is no better than chance
-    assert found[4.0] > 20 > 3 > found[None]
-
-
-def test_waves_tell_every_place_from_every_other() -> None:
-    waves = place_waves(16, 16, 4)[0].flatten(1).T
-    apart = torch.cdist(waves, waves) + torch.eye(256)
-    assert waves.shape == (256, 16)
-    assert float(apart.min()) > 0.1
-    assert float(waves.abs().max()) <= 1

@@ -13,6 +13,7 @@ from engine.processes import Session, ranks
 from engine.runs import differences, last_step, metrics, only_run, samples, state
 from mien.data.reader import ShardSet
 from mien.engine.rundir import RunFolder
+from mien.errors import DataError
 from mien.export import export
 from mien.systems.editing.face import Face
 from mien.systems.editing.face_pairs import make_pairs
@@ -68,7 +69,12 @@ def test_a_killed_run_ends_bitwise_equal(undisturbed: RunFolder, pairs: Path, tm
 )
 def test_two_ranks_are_one_process(pairs: Path, tmp_path: Path, layout: str) -> None:
     """DDP, ZeRO-2 and FSDP2; a small rate, at which float32 rounding does not grow."""
-    quiet = ("engine.max_steps=8", "engine.optimizer.lr=1e-4", "engine.schedule.kind=constant")
+    quiet = (
+        "engine.max_steps=8",
+        "engine.optimizer.lr=1e-4",
+        "engine.optimizer.kind=adamw",
+        "engine.schedule.kind=constant",
+    )
     curves = []
     for world, strategy in ((1, ()), (2, (layout,))):
         root = tmp_path / str(world)
@@ -117,5 +123,9 @@ def test_a_trained_run_is_exported_and_imported_to_the_bit(undisturbed: RunFolde
     run = import_release("magicface", tmp_path / "out", tmp_path / "runs", Beside(), recipe=recipe)
     before, after = state_for_export(undisturbed), state_for_export(run)
     assert before.keys() == after.keys()
+    assert any(name.startswith("near.") for name in before)
     assert all(torch.equal(after[name], value) for name, value in before.items())
-    assert load(run.path).config.codec.kind == "patches"
+    assert load(run.path).config.codec.kind == "cosines"
+    (tmp_path / "out" / "near.safetensors").unlink()
+    with pytest.raises(DataError, match="falloffs of attention are missing"):
+        import_release("magicface", tmp_path / "out", tmp_path / "more", Beside(), recipe=recipe)

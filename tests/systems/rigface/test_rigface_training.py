@@ -95,7 +95,12 @@ def test_a_killed_run_ends_bitwise_equal(undisturbed: RunFolder, pairs: Path, tm
 
 def curve(pairs: Path, root: Path, world: int, *strategy: str) -> list[float]:
     """Losses of eight steps; a small rate, at which float32 rounding does not grow."""
-    quiet = ("engine.max_steps=8", "engine.optimizer.lr=1e-4", "engine.schedule.kind=constant")
+    quiet = (
+        "engine.max_steps=8",
+        "engine.optimizer.lr=1e-4",
+        "engine.optimizer.kind=adamw",
+        "engine.schedule.kind=constant",
+    )
     for session in ranks(world, [*keys(pairs, root), *quiet, *strategy], root, recipe=RECIPE):
         assert session.wait() == 0, session.said()
     return [row["train/loss"] for row in metrics(only_run(root)) if "train/loss" in row]

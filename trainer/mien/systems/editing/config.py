@@ -28,14 +28,6 @@ class UNetConfig(Config):
     """Width of the constant prompt's states."""
     latent_channels: int = Field(default=4, ge=1)
     """Channels of a latent: 4 of a VAE, 3 in pixel space."""
-    positions: int = Field(default=0, ge=0, le=8)
-    """Wave lengths of constant maps that tell both networks where a place lies, four maps each; 0 is none, as
-    released. Networks from scratch find the same place of the photo by them."""
-    alike: float | None = Field(default=None, gt=0)
-    """From scratch: both networks start with the same weights, as those from Stable Diffusion do, and with
-    this many times their queries as queries and keys, so that a place attends to what is like it. null: each
-    with its own."""
-
     near: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """From scratch: how steeply the attention of the denoiser's heads, in turn, falls off with the squared
     distance of places at the beginning; learnt from there on. Empty: not at all, as released."""
@@ -55,7 +47,7 @@ class UNetConfig(Config):
         """Of diffusers' `UNet2DConditionModel`."""
         levels = len(self.channels)
         return {
-            "in_channels": self.latent_channels + 4 * self.positions,
+            "in_channels": self.latent_channels,
             "out_channels": self.latent_channels,
             "block_out_channels": self.channels,
             "layers_per_block": self.layers,

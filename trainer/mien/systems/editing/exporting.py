@@ -14,7 +14,7 @@ from torch import Tensor
 from mien.engine.rundir import RunFolder
 from mien.errors import RunError
 from mien.systems.editing.config import EditorModel
-from mien.systems.editing.importing import PROMPT
+from mien.systems.editing.importing import NEAR, PROMPT
 from mien.systems.editing.released import RELEASES, write_release
 from mien.systems.weights import state_for_export
 
@@ -54,6 +54,9 @@ def write(run: RunFolder, which: str, folder: Path) -> dict[str, Any]:
     backend = getattr(model, "backend", None)
     write_release(run.recipe.system, folder, states, {}, model.unet, model.condition, backend)
     save_file({"prompt": weights["prompt"]}, folder / PROMPT)
+    near = {name: value for name, value in weights.items() if name.startswith("near.")}
+    if near:  # stock classes have no place for it
+        save_file(near, folder / NEAR)
     for part, place in places.items():
         _require_same(folder / place, states[part])
     loads = f'diffusers.UNet2DConditionModel.from_pretrained("{folder.name}/{places["denoiser"]}")'

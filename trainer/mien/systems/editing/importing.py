@@ -8,21 +8,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from mien import recipe as recipes
 from mien.engine import given
 from mien.engine.checkpoint_files import stated
 from mien.engine.rundir import RunFolder
-from mien.errors import MienError, RunError
+from mien.errors import DataError, MienError, RunError
 from mien.recipe import Recipe
 from mien.systems.editing.codec import open_codec
 from mien.systems.editing.config import CodecConfig, EditorModel
+from mien.systems.editing.nearness import Nearness
+from mien.systems.editing.reference import blocks
 from mien.systems.editing.released import FILES, backend_of, read_release, release_files
 from mien.systems.editing.start import read_prompt
+from mien.systems.editing.unets import denoiser
+from mien.systems.weights import read_state, require_shapes
 
 RECIPES = {"magicface": "magicface/paper", "rigface": "rigface/paper"}
 """Systems whose release can be imported, and the recipe that describes it."""
 PROMPT = "prompt.safetensors"
 """File beside the UNets of an export that holds the states of its prompt; releases have none."""
+NEAR = "near.safetensors"
+"""File with how attention falls off, of networks that were trained so; releases have none."""
 
 Say = Callable[[str], None]
 
@@ -79,6 +88,9 @@ def import_release(
     _check_codec(model)
     _check_backend(system, folder, model)
     prompt = read_prompt(model.prompt, model.unet.prompt_width)
+    near = _near(folder, model)
+    if near:
+        files["near"] = folder / NEAR
     if model.prompt is not None:
         files["prompt"] = Path(model.prompt)
         progress(f"prompt: {prompt.shape[1]} states of width {prompt.shape[2]}")
@@ -91,6 +103,7 @@ def import_release(
     progress("reading both networks")
     states, _ = read_release(system, folder, model.unet, model.condition)
     weights = {f"model.{part}.{name}": value for part in states for name, value in states[part].items()}
+    weights |= {f"model.{name}": value for name, value in near.items()}
     progress(f"writing {path}")
     imported = {"release": system, "recipe": loaded.name, "files": known}
     return given.make(resolved, run_id, weights | {"model.prompt": prompt}, imported)
@@ -110,6 +123,30 @@ def _resolve(loaded: Recipe, folder: Path, root: Path, beside: Beside, progress:
     told = [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
     name = f"{loaded.system}/imported"  # so that no `--resume` of the recipe finds this run
     return recipes.change(loaded, told, "mien import").model_copy(update={"name": name})
+
+
+def _near(folder: Path, model: EditorModel) -> dict[str, Tensor]:
+    """Falloffs of the folder, `near.falloff.BLOCK`; refuses those that the recipe has no place for.
+
+    Raises:
+        DataError: if recipe and folder do not agree.
+    """
+    file = folder / NEAR
+    if file.is_file() != bool(model.unet.near):
+        what = "falloffs of attention are missing" if model.unet.near else "the recipe has no place for these"
+        fix = "give a recipe whose model.unet.near is empty, as released" if model.unet.near else (
+            "give the recipe of the run that was exported"
+        )  # fmt: skip
+        raise DataError(what, where=file, fix=fix)
+    if not model.unet.near:
+        return {}
+    with torch.device("meta"):
+        wanted = denoiser(model.unet, model.condition)
+    nearness = Nearness([name for name, _ in blocks(wanted)], model.unet.heads, model.unet.near)
+    shapes = {f"near.{name}": value.shape for name, value in nearness.state_dict().items()}
+    state = {name: value.float() for name, value in read_state(file).items()}
+    require_shapes(shapes, state, file)
+    return state
 
 
 def _model(recipe: Recipe) -> EditorModel:

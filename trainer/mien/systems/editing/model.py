@@ -35,7 +35,6 @@ class Editor(nn.Module):
         if condition.injection == "channel" and side is None:
             raise ValueError("injection channel makes a map: give the side of a latent")
         self.condition = condition
-        self.positions = unet.positions
         self.identity = identity_unet(unet)
         self.denoiser = denoiser(unet, condition)
         names = [name for name, _ in blocks(self.denoiser)]
@@ -51,14 +50,7 @@ class Editor(nn.Module):
 
     def features(self, photos: Tensor) -> Bank:
         """What the denoiser attends to, of clean latents [B, C, h, w]."""
-        return capture(self.identity, self._placed(photos), self.prompt.expand(len(photos), -1, -1))
-
-    def _placed(self, latents: Tensor) -> Tensor:
-        """With the maps that tell where each place lies."""
-        if not self.positions:
-            return latents
-        waves = place_waves(latents.shape[2], latents.shape[3], self.positions).to(latents)
-        return torch.cat([latents, waves.expand(len(latents), -1, -1, -1)], 1)
+        return capture(self.identity, photos, self.prompt.expand(len(photos), -1, -1))
 
     def noise(
         self, noisy: Tensor, maps: Tensor, step: Tensor, vector: Tensor, bank: Bank | None,
@@ -74,7 +66,7 @@ class Editor(nn.Module):
             bank: of the photos, for each sample or shared by all; None attends to none.
             prompt: keys and values by `kept`; computed if None.
         """
-        inputs, labels = [self._placed(noisy), maps], None
+        inputs, labels = [noisy, maps], None
         if self.to_map is not None:
             inputs.append(self.to_map(vector))
         elif self.condition.injection == "pad":
@@ -93,16 +85,3 @@ class Editor(nn.Module):
     def kept(self, photos: Tensor) -> tuple[Bank, dict[str, Pair]]:
         """Keys and values of photos and of the prompt, for many steps and edits."""
         return keep_keys(self.denoiser, self.features(photos)), keep_prompt(self.denoiser, self.prompt)
-
-
-def place_waves(height: int, width: int, lengths: int) -> Tensor:
-    """Sines and cosines of the place along both axes, [1, 4 * lengths, height, width].
-
-    The longest wave takes four times the side, each further one half the length of the one before.
-    """
-    rows, columns = ((torch.arange(side) + 0.5) / side for side in (height, width))
-    rates = torch.pi / 2 * 2.0 ** torch.arange(lengths)
-    down, across = (rates[:, None] * along for along in (rows, columns))
-    maps = [f(down)[:, :, None].expand(-1, -1, width) for f in (torch.sin, torch.cos)]
-    maps += [f(across)[:, None, :].expand(-1, height, -1) for f in (torch.sin, torch.cos)]
-    return torch.cat(maps)[None]

@@ -11,7 +11,6 @@ from mien.engine.rundir import RunFolder
 from mien.errors import DataError, RunError
 from mien.systems.editing.config import ConditionConfig, EditorModel, UNetConfig
 from mien.systems.editing.model import Editor
-from mien.systems.editing.reference import PassThrough, blocks
 from mien.systems.editing.released import RELEASES, read_release
 from mien.systems.editing.unets import is_tail
 from mien.systems.weights import load_strictly, read_state, require_shapes, state_for_export
@@ -53,8 +52,6 @@ def build(config: EditorModel, system: str, *, start: bool = True, prompt: Tenso
     if config.checkpointing:
         editor.identity.enable_gradient_checkpointing()
         editor.denoiser.enable_gradient_checkpointing()
-    if start and config.unet.alike is not None:
-        start_alike(editor, config.unet.alike)
     if start and config.init_from:
         start_from(editor, config.init_from, system, config.unet, config.condition)
     return editor
@@ -70,25 +67,6 @@ def trained(folder: RunFolder, which: str, config: EditorModel, system: str) -> 
     editor = build(config, system, start=False, prompt=state.get("prompt"))  # its file may be gone
     load_strictly(editor, state, folder.path)
     return editor
-
-
-@torch.no_grad()
-def start_alike(editor: Editor, gain: float) -> None:
-    """Give both networks from scratch the same weights, and keys that are their queries, `gain` times larger.
-
-    So do networks that both come from Stable Diffusion: what is alike in photo and edit is found from the
-    first step on, and only what to do with it has to be learnt.
-    """
-    own, given = editor.denoiser.state_dict(), editor.identity.state_dict()
-    shared = {name: value for name, value in given.items() if own[name].shape == value.shape}
-    editor.denoiser.load_state_dict(own | shared)
-    entry, narrow = editor.denoiser.conv_in.weight, editor.identity.conv_in.weight
-    entry[:, : narrow.shape[1]] = narrow
-    for unet in (editor.identity, editor.denoiser):
-        for _, block in blocks(unet):
-            if not isinstance(block, PassThrough):
-                block.attn1.to_q.weight *= gain
-                block.attn1.to_k.weight.copy_(block.attn1.to_q.weight)
 
 
 def start_from(
