@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol
 
@@ -16,7 +17,8 @@ from mien.systems.editing.reference import Bank, Pair
 
 SAMPLERS: dict[str, Callable[..., Any]] = {
     "unipc": UniPCMultistepScheduler,
-    "ddim": DDIMScheduler,
+    # Its default cuts latents to -1..1, which only pixels are.
+    "ddim": functools.partial(DDIMScheduler, clip_sample=False),
     "dpm++": DPMSolverMultistepScheduler,
 }
 """By the name that `--sampler` takes; the first is the published one."""
