@@ -46,37 +46,38 @@ class Page:
                     self._face()
                 with gr.Column(scale=4, min_width=340):
                     self._controls()
-                with gr.Column(scale=5, min_width=380):
+                with gr.Column(scale=6, min_width=400):
                     self._result()
             self._wire()
 
     def _head(self) -> None:
         model = self.studio.session.model
         run = html.escape(f"{model.run}, step {model.step}")
-        gr.HTML(f"<h1>Edit a face</h1><p class='faint'>run {run}</p>", elem_id="head")
+        gr.HTML(f"<h1>Edit a face</h1><p>run {run}</p>", elem_id="head")
         gr.HTML(f"<p>{html.escape(CONSENT)}</p>", elem_id="consent")
+        self.status = gr.HTML(_said("Choose a face, or upload a photo."), elem_id="status")
 
     def _face(self) -> None:
         gr.HTML("<h2>1. A face</h2>")
+        _caption("Drawn faces, of nobody")
         self.gallery = gr.Gallery(
-            [photo.pixels for photo in self.samples], label="Drawn faces, of nobody", columns=3,
+            [photo.pixels for photo in self.samples], show_label=False, columns=3,
             allow_preview=False, object_fit="cover", height="auto", buttons=[], interactive=False,
             elem_id="samples",
         )  # fmt: skip
         limit = f"JPEG, PNG, WebP, BMP or TIFF, up to {MAX_UPLOAD >> 20} MiB"
+        _caption(f"Or a photo: {limit}")
         self.whole = gr.Checkbox(False, label="My photo is a face crop already", elem_id="whole")
-        self.upload = gr.File(label=f"Or a photo: {limit}", height=120, elem_id="upload")
-        self.photo = gr.Image(
-            label="Face that is edited", interactive=False, buttons=[], height=260, elem_id="photo"
-        )
-        self.status = gr.HTML(_said("Choose a face, or upload a photo."), elem_id="status")
+        self.upload = gr.File(show_label=False, height=120, elem_id="upload")
+        _caption("The face that is edited")
+        self.photo = gr.Image(show_label=False, interactive=False, buttons=[], height=240, elem_id="photo")
 
     def _controls(self) -> None:
         gr.HTML("<h2>2. What changes</h2>")
         self.sliders: dict[str, gr.Slider] = {}
         for group in self.studio.handle.groups:
             units = ", ".join(dict.fromkeys(control.unit for control in group.controls))
-            gr.HTML(f"<p class='faint'>{html.escape(group.title)}, {html.escape(units)}; 0 stays</p>")
+            _caption(f"{group.title}, {units}; 0 stays")
             with gr.Row(elem_classes="sliders"):
                 for control in group.controls:
                     self.sliders[control.key] = gr.Slider(
@@ -102,11 +103,12 @@ class Page:
 
     def _result(self) -> None:
         gr.HTML("<h2>3. The edit</h2>")
-        self.live = gr.Checkbox(True, label="Live: the strip follows the sliders", elem_id="live")
+        self.live = gr.Checkbox(
+            True, label="Live: the face at several strengths, as sliders move", elem_id="live"
+        )
         self.strip = gr.Image(
-            label="The face at several strengths", interactive=False, type="filepath", buttons=["fullscreen"],
-            elem_id="strip",
-        )  # fmt: skip
+            show_label=False, interactive=False, type="filepath", buttons=["fullscreen"], elem_id="strip"
+        )
         with gr.Row(equal_height=True):
             self.strength = gr.Slider(
                 0, 2, 1, step=0.05, label="Strength of the edit, times the sliders", buttons=[],
@@ -114,8 +116,9 @@ class Page:
             )  # fmt: skip
             self.mark = gr.Checkbox(False, label='Draw "AI edit" in a corner', elem_id="mark")
         self.edit = gr.Button("Edit", variant="primary", elem_id="edit")
+        _caption("Before at the left, after at the right")
         self.compared = gr.ImageSlider(
-            label="Before | after", interactive=False, type="filepath", max_height=480,
+            show_label=False, interactive=False, type="filepath", max_height=480,
             buttons=["fullscreen"], elem_id="compared",
         )  # fmt: skip
         self.download = gr.DownloadButton(
@@ -205,6 +208,10 @@ class Page:
         )  # fmt: skip
         values = {key: float(data[slider]) for key, slider in self.sliders.items()}
         return Asked(values, float(data[self.strength]), sample, bool(data[self.mark]))
+
+
+def _caption(text: str) -> None:
+    gr.HTML(f"<p>{html.escape(text)}</p>", elem_classes="caption")
 
 
 def _said(text: str, bad: bool = False) -> str:

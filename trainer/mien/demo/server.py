@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -97,10 +98,16 @@ def _app(session: EditSession, folder: Path) -> Guard:
 def _run(app: Guard, door: socket.socket) -> None:
     import uvicorn
 
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Every open page holds a request, its heartbeat; that it is cut off at the end is no error.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            await super().shutdown(sockets)
+
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=2
+        app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=1
     )
-    uvicorn.Server(config).run(sockets=[door])
+    Server(config).run(sockets=[door])
 
 
 @contextlib.contextmanager

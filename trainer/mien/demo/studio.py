@@ -26,7 +26,7 @@ from mien.editing.upload import Photo, read_photo, safe_name
 from mien.errors import DataError, MienError
 from mien.systems.editing.sampler import SampleConfig
 
-STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25)
+STRENGTHS = (0.25, 0.5, 1.0, 1.5)
 """Of the strip, multiples of what the controls say."""
 MAX_UPLOAD = 32 << 20
 """Largest upload, bytes."""
