@@ -12,7 +12,8 @@ CSS = """
 #status p { padding: 0.4rem 0.75rem; border-left: 4px solid #0d9488; overflow-wrap: anywhere; }
 #status p.bad { border-color: #c81e1e; background: rgba(200, 30, 30, 0.1); }
 #samples .grid-wrap { height: auto !important; min-height: 0 !important; max-height: none !important; }
-#samples .grid-container { padding: 0 !important; grid-template-columns: repeat(3, minmax(0, 1fr)) !important; }
+#samples .grid-container { padding: 0 !important; }
+#samples .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)) !important; }
 #samples .thumbnail-item { min-width: 0 !important; width: 100% !important; }
 .sliders .head { min-height: 2.8rem; gap: 0.5rem; }
 .sliders label { font-size: 0.85rem; }
