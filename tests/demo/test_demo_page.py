@@ -195,7 +195,23 @@ def test_an_upload_beyond_the_limit(served: Served) -> None:
         assert status == 413
         assert "\n" not in line
         assert "Traceback" not in line
-    assert [path for path in served.temporary.rglob("big.png*")] == []
+    assert list(served.temporary.rglob("big.png*")) == []
+
+
+def test_the_page_tells_a_file_that_is_too_large_and_takes_the_next(
+    served: Served, browser: Any, tmp_path: Path
+) -> None:
+    page = opened(served, browser)
+    page.check("#whole input")
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(bytes(MAX_UPLOAD + 1))
+    page.set_input_files("#upload input[type=file]", huge)
+    page.wait_for_selector(".toast-body")
+    assert "exceed the maximum allowed size of 32" in page.inner_text(".toast-body")
+    page.locator("#upload").get_by_role("button", name="Clear").click()
+    send(page, "small.png", UPLOADS["16 bit"][0])
+    said(page, "small.png: 32 x 32 pixels")
+    page.context.close()
 
 
 def test_a_path_in_the_name_of_an_upload_leads_nowhere(served: Served) -> None:
@@ -221,7 +237,7 @@ def test_no_file_of_the_machine_is_served_or_read(served: Served, tmp_path: Path
     assert '"success":false' in answer
     assert "Traceback" not in answer
     assert secret.read_bytes() == b"do not tell"
-    assert [path for path in served.temporary.rglob("secret*")] == []
+    assert list(served.temporary.rglob("secret*")) == []
 
 
 def test_only_the_page_itself_is_there_for_this_machine_alone(served: Served) -> None:
