@@ -47,8 +47,11 @@ def visitor(served: Served, browser: Any) -> Any:
     return opened(served, browser)
 
 
-def opened(served: Served, browser: Any) -> Any:
+def opened(served: Served, browser: Any, asked: list[str] | None = None) -> Any:
+    """A page of a new visitor; `asked` gets the address of all that the browser asks for."""
     page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    if asked is not None:
+        page.on("request", lambda request: asked.append(request.url))
     page.set_default_timeout(300_000)
     page.goto(served.url)
     page.wait_for_selector("#edit")
@@ -83,11 +86,8 @@ def claim_of(page: Any, picture: str, folder: Path) -> dict[str, Any]:
 
 
 def test_sliders_give_a_strip_an_edit_and_a_file(served: Served, browser: Any, tmp_path: Path) -> None:
-    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.set_default_timeout(300_000)
-    page.goto(served.url)
+    page = opened(served, browser, asked)
     assert "agreed" in page.inner_text("#consent")
     assert page.locator("[id^=slider-AU]").count() == 12
     assert "lip corner puller" in page.inner_text("#slider-AU12")

@@ -54,9 +54,11 @@ class Handle(Protocol):
 
     Attributes:
         groups: what the page shows.
+        guidance: scale that the run states.
     """
 
     groups: tuple[Group, ...]
+    guidance: float
 
     def edit(
         self, opened: Opened, values: Values, strengths: Sequence[float], sample: SampleConfig
@@ -65,7 +67,7 @@ class Handle(Protocol):
         ...
 
     def asked(self, values: Values) -> dict[str, JsonValue]:
-        """What the claim of an edit says was asked for; text in it holds no slash."""
+        """What the claim of an edit says beyond how it was sampled; text in it holds no slash."""
         ...
 
     def words(self, values: Values) -> str:
@@ -88,6 +90,8 @@ class UnitHandle:
 
     def __init__(self, session: EditSession) -> None:
         self.session = session
+        assert isinstance(session.editor, MagicFace)
+        self.guidance, self.mask_mode = session.editor.config.guidance, session.editor.config.mask_mode
 
     def edit(
         self, opened: Opened, values: Values, strengths: Sequence[float], sample: SampleConfig
@@ -98,7 +102,8 @@ class UnitHandle:
 
     def asked(self, values: Values) -> dict[str, JsonValue]:
         """See `Handle.asked`."""
-        return {"action_units": {key: round(value, 4) for key, value in values.items() if value}}
+        units: dict[str, JsonValue] = {key: round(value, 4) for key, value in values.items() if value}
+        return {"action_units": units, "mask_mode": self.mask_mode}
 
     def words(self, values: Values) -> str:
         """See `Handle.words`."""

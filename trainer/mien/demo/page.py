@@ -88,7 +88,6 @@ class Page:
         self._advanced()
 
     def _advanced(self) -> None:
-        scale = self.studio.session.editor.config.guidance
         with gr.Accordion("Advanced", open=False, elem_id="advanced"):
             with gr.Row():
                 self.seed = gr.Number(424, label="Seed", precision=0, minimum=0, elem_id="seed")
@@ -98,7 +97,13 @@ class Page:
                 1, 50, 10, step=1, label="Steps of the live strip", buttons=[], elem_id="live-steps"
             )
             self.guidance = gr.Slider(
-                0, 10, scale, step=0.1, label="Guidance; 1 is none", buttons=[], elem_id="guidance"
+                0,
+                10,
+                self.studio.handle.guidance,
+                step=0.1,
+                label="Guidance; 1 is none",
+                buttons=[],
+                elem_id="guidance",
             )
 
     def _result(self) -> None:

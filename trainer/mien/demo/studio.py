@@ -144,7 +144,6 @@ class Studio:
                 **self.handle.asked(asked.values), "strengths": list(strengths), "sampler": sample.sampler,
                 "steps": sample.steps, "seed": sample.seed,
                 "guidance": sample.guidance.model_dump(mode="json"),
-                "mask_mode": self.session.editor.config.mask_mode,
             },
             ingredient=Ingredient.of(opened.photo),
             model=self.session.model,
