@@ -143,7 +143,7 @@ class Page:
         gr.on(moves, **follows, trigger_mode="always_last", show_progress="minimal")
         self.edit.click(self.on_edit, asked, [self.compared, self.download, self.status], **_WORKER)
         sliders = [*self.sliders.values()]
-        self.reset.click(lambda: [0] * len(sliders), None, sliders, queue=False, api_visibility="private")
+        self.reset.click(lambda: [0] * len(sliders), None, sliders, api_visibility="private")
 
     def on_sample(self, event: gr.SelectData) -> Changes:
         """A drawn face is chosen."""
