@@ -78,7 +78,7 @@ class Handle(Protocol):
 class UnitHandle:
     """MagicFace: twelve differences of action units; see `Handle`."""
 
-    groups = (
+    groups: tuple[Group, ...] = (
         Group(
             "Action units",
             tuple(
