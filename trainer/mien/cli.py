@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from mien import __version__, cli_edit, cli_import, cli_predict, cli_sweep
+from mien import __version__, cli_demo, cli_edit, cli_import, cli_predict, cli_sweep
 from mien.cli_benchmark import benchmark
 from mien.cli_data import data
 from mien.cli_mine import mine
@@ -173,6 +173,7 @@ def evaluate(
 
 cli_predict.add_to(app)
 cli_edit.add_to(app)
+cli_demo.add_to(app)
 cli_import.add_to(app)
 
 

@@ -37,6 +37,10 @@ Picture = NDArray[np.uint8]
 READER = "facereader"
 
 
+class NoFace(DataError):
+    """A photo in which no face is found; a page and a command mend it in their own words."""
+
+
 @dataclass(frozen=True)
 class Opened:
     """A photo with its face found and read.
@@ -255,7 +259,8 @@ def find_face(photo: Photo) -> tuple[float, ...]:
     """Box of the largest face, by the detector whose weights come with a package.
 
     Raises:
-        DataError: if none is found, or the detector is not installed.
+        NoFace: if none is found.
+        DataError: if the detector is not installed.
     """
     try:
         from mien.corpus.detect import open_detector
@@ -267,5 +272,5 @@ def find_face(photo: Photo) -> tuple[float, ...]:
     found = detector(photo.pixels, smallest=min(photo.pixels.shape[:2]) / 12)
     if not len(found.boxes):
         fix = "give --box x,y,w,h, or --whole if the photo is a face crop already"
-        raise DataError("no face found", where=photo.name, fix=fix)
+        raise NoFace("no face found", where=photo.name, fix=fix)
     return tuple(float(number) for number in found.boxes[largest(found.boxes)])

@@ -1,0 +1,1 @@
+"""`mien demo`: a page on this machine that edits faces with a run."""
