@@ -18,7 +18,7 @@ RECIPE ?= emocapclip/tiny
 TIMES ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-editing bench-gpu reproduce-ablation reproduce-twins reproduce-units reproduce-wild reproduce-ranks reproduce-layouts reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-editing bench-gpu reproduce-ablation reproduce-twins reproduce-units reproduce-wild reproduce-editing reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -115,6 +115,9 @@ reproduce-units: data  ## Three ways to help EmoCapCLIP with action units, on th
 reproduce-wild: setup  ## Photographs in PHOTOS (with labels.csv), towers of run INIT: three splits, HOG, a CNN
 	@test -n "$(PHOTOS)" || { echo "PHOTOS is not set; give the folder that holds labels.csv: make reproduce-wild PHOTOS=FOLDER" >&2; exit 2; }
 	$(BIN)/python -m mien.reproduce wild --photos $(PHOTOS) $(if $(INIT),--init $(INIT))
+
+reproduce-editing: setup  ## MagicFace on pairs of the face world, three seeds, measured on people never seen
+	$(BIN)/python -m mien.reproduce editing $(if $(VARIANTS),--variants)
 
 reproduce-ranks: data  ## 50 steps on 1, 2 and 4 processes: how far losses and weights are apart
 	$(BIN)/python -m mien.reproduce ranks --data $(DATA)

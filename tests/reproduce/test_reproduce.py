@@ -11,10 +11,8 @@ import pytest
 from PIL import Image
 
 from mien import recipe
-from mien.engine.rundir import RunFolder
 from mien.errors import DataError, RunError
 from mien.faces.synth import make_emocap
-from mien.faults.sessions import Session
 from mien.reproduce import __main__ as command
 from mien.reproduce import ablation, layouts, twins, wild
 from mien.reproduce.curves import BACKENDS, RANKS, Way, compare
@@ -39,26 +37,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             root / name, people=people, images=images, seed=0, size=48, first_person=first, progress=False
         )
     return root
-
-
-@pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs train in forked processes: `python -m mien train` imports for seconds before it trains for one.
-
-    The tests without this fixture, such as that of the ablation, use the command.
-    """
-
-    def run(self: Job, threads: int) -> Path:
-        self.root.mkdir(parents=True, exist_ok=True)
-        keys = [f"run.root={self.root}", f"engine.threads={threads}", *self.overrides]
-        log = self.root / f"train-{Path(self.recipe).stem}.log"
-        session = Session(keys, log, recipe=self.recipe, resume=True)
-        assert session.wait() == 0, session.said()
-        found = RunFolder.newest(recipe.load(self.recipe, keys))
-        assert found is not None
-        return found.path
-
-    monkeypatch.setattr(Job, "run", run)
 
 
 def runs(root: Path) -> list[str]:

@@ -108,6 +108,29 @@ def wild(
     )
 
 
+@app.command(epilog="Example: python -m mien.reproduce editing --seeds 1 --set engine.max_steps=300")
+def editing(
+    out: Annotated[Path, typer.Option(help="Sets, runs, tables and pictures.")] = Path(
+        "checkpoints/reproduce/editing"
+    ),
+    seeds: Seeds = 3,
+    people: Annotated[int, typer.Option(min=2, help="Unseen people, 60 edits each.")] = 20,
+    variants: Annotated[bool, typer.Option("--variants", help="Change one thing at a time, too.")] = False,
+    parallel: Parallel = 2,
+    threads: Threads = 1,
+    override: Override = None,
+) -> None:
+    """MagicFace on people never seen: action units, identity, background and pose, beside baselines."""
+    from mien.reproduce.editing import reproduce
+
+    print(
+        reproduce(
+            out, seeds=seeds, people=people, variants=variants, parallel=parallel, threads=threads,
+            overrides=tuple(override or ()),
+        )
+    )  # fmt: skip
+
+
 @app.command(epilog="Example: python -m mien.reproduce shots RUN RUN --root data/benchmarks")
 def shots(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],

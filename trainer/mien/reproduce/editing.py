@@ -1,0 +1,180 @@
+"""MagicFace trained on the face world and measured on people never seen, beside what it should beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mien.editing.composite import composite
+from mien.editing.crop import crop_face
+from mien.editing.strip import edit_strip
+from mien.evaluation.edit_table import STILL, leakage_picture, table, unit_table, write_csv
+from mien.evaluation.edits import LEVELS, Ask, Scores, asks, score
+from mien.reproduce.jobs import Job, run_all
+from mien.systems.editing.face_pairs import make_pairs
+from mien.systems.editing.noise import Guidance
+from mien.systems.editing.pair_rules import UNITS
+from mien.systems.editing.pair_samples import as_bytes
+from mien.systems.editing.pair_videos import PairPlan
+from mien.systems.editing.parsing import blacked
+from mien.systems.editing.sampler import SampleConfig
+from mien.systems.facereader.load import load as load_reader
+from mien.systems.magicface.load import MagicFace
+from mien.systems.magicface.load import load as load_editor
+
+UNSEEN = 100_000
+"""Number of the first person who is in no training set."""
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "AU by padding (ZeroAppend)": ("model.condition={width: 12, injection: pad}",),
+    "AU by a channel (MLP+Conv)": ("model.condition={width: 12, injection: channel, hidden: 128}",),
+    "no AU dropout": ("objective.noise.drop=0", "model.guidance=1"),
+    "attention without falloff": ("model.unet.near=[]",),
+    "published schedule": ("objective.noise.zero_snr=false", "objective.noise.late=1"),
+    "places weigh alike": ("objective.face_weight=1", "objective.change_weight=0"),
+    "squares in place of cosines": ("model.codec.kind=patches", "model.unet.latent_channels=48"),
+    "AdamW": ("engine.optimizer.kind=adamw", "engine.optimizer.lr=1e-3"),
+}
+"""What `--variants` changes of `magicface/tiny`, one thing each; two are of the spec's table III."""
+
+Make = Callable[[Ask], Tensor]
+
+
+def reproduce(
+    out: Path,
+    *,
+    seeds: int,
+    people: int,
+    parallel: int,
+    threads: int,
+    variants: bool = False,
+    images: int = 12_800,
+    overrides: tuple[str, ...] = (),
+    reader_overrides: tuple[str, ...] = (),
+) -> str:
+    """Make sets, train reader and editors, measure; write tables and pictures, return the tables.
+
+    Args:
+        out: folder for sets, runs, `editing.md`, `editing.csv`, `leakage.png` and `sheet.png`.
+        seeds: runs of the editor; 0 to `seeds` - 1.
+        people: how many unseen people are edited, 60 times each.
+        parallel: runs at the same time.
+        threads: CPU threads a run.
+        variants: train those of `VARIANTS`, too, with the first seed.
+        images: pairs of the training set, 16 of a person.
+        overrides: further `key=value` of every editor.
+        reader_overrides: the same of the reader.
+
+    Raises:
+        MienError: if a set cannot be written, or a run fails.
+    """
+    sets = _sets(out, images)
+    jobs = [Job("facereader/tiny", (*sets, *reader_overrides), out / "runs" / "reader")]
+    jobs += [
+        Job("magicface/tiny", (*sets, f"seed={seed}", *overrides), out / "runs" / f"seed-{seed}")
+        for seed in range(seeds)
+    ]
+    chosen = VARIANTS if variants else {}
+    jobs += [
+        Job("magicface/tiny", (*sets, "seed=0", *overrides, *keys), out / "runs" / name.replace(" ", "-"))
+        for name, keys in chosen.items()
+    ]
+    folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
+    torch.set_num_threads(threads * parallel)
+    reader, editors = load_reader(folders[0]), [load_editor(folder) for folder in folders[1:]]
+    plan = PairPlan(people, 16 * people, 0, "builtin", editors[0].size, "studio", UNSEEN)
+    asked = [asks(plan, video) for video in range(people)]
+
+    def measured(make: Make) -> Scores:
+        return score(asked, make, reader)
+
+    first = editors[0]
+    rows = {
+        STILL: [measured(still)],
+        "codec round trip": [measured(lambda ask: _round_trip(first, still(ask)))],
+        "true picture": [measured(lambda ask: ask.true)],
+    }
+    made = [_remembered(editor) for editor in editors]
+    rows["MagicFace, crop"] = [measured(make) for make in made[:seeds]]
+    rows["MagicFace, pasted"] = [measured(_pasted(first, make)) for make in made[:seeds]]
+    rows |= {name: [measured(_pasted(first, make))] for name, make in zip(chosen, made[seeds:], strict=True)}
+    sheet(asked[:2], _pasted(first, made[0])).save(out / "sheet.png")
+    mean = np.mean([one.leakage for one in rows["MagicFace, pasted"]], axis=0)
+    (out / "leakage.png").write_bytes(leakage_picture(mean))
+    write_csv(rows, out / "editing.csv")
+    text = table(rows) + "\nError as a share of that of no edit / correlation:\n\n" + unit_table(rows)
+    (out / "editing.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def _sets(out: Path, images: int) -> tuple[str, ...]:
+    keys = []
+    for name, first, count in (("train", 0, images), ("val", UNSEEN + 50_000, 320)):
+        folder = out / "sets" / name
+        if not (folder / "index.json").is_file():
+            make_pairs(folder, people=max(1, count // 16), images=count, seed=0, first_person=first)
+        keys.append(f"data.{name}.shards={folder}")
+    return tuple(keys)
+
+
+def still(ask: Ask) -> Tensor:
+    """The source, once for each edit, uint8 [E, 3, S, S]."""
+    picture = torch.from_numpy(ask.face.picture.copy()).permute(2, 0, 1)
+    return picture.expand(len(ask.vectors), -1, -1, -1)
+
+
+def _round_trip(editor: MagicFace, pictures: Tensor) -> Tensor:
+    made = editor.codec.decode(editor.encode(pictures[0].permute(1, 2, 0).numpy()))
+    return as_bytes(made).cpu().expand_as(pictures)
+
+
+def _remembered(editor: MagicFace) -> Make:
+    """Edits as the run's recipe guides them, each ask made once."""
+    config = SampleConfig(
+        sampler="ddim", steps=8, batch=60, guidance=Guidance(scale=editor.config.guidance)
+    )  # fmt: skip
+    done: dict[int, Tensor] = {}
+
+    def make(ask: Ask) -> Tensor:
+        if id(ask) not in done:
+            done[id(ask)] = editor.edit(ask.face, torch.from_numpy(ask.vectors).float(), config)
+        return done[id(ask)]
+
+    return make
+
+
+def _pasted(editor: MagicFace, make: Make) -> Make:
+    """The same in the place of the face, as `mien edit` gives it."""
+
+    def pasted(ask: Ask) -> Tensor:
+        crop = crop_face(ask.face.picture, None, editor.size, whole=True)
+        mask = blacked(ask.face.labels, editor.config.mask_mode)
+        pictures = [
+            composite(ask.face.picture, crop, made.permute(1, 2, 0).numpy(), mask).pixels
+            for made in make(ask)
+        ]
+        return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+
+    return pasted
+
+
+def sheet(asked: Sequence[Ask], make: Make, units: Sequence[int] = UNITS) -> Image.Image:
+    """Each unit at each of `LEVELS`, a block of rows for each face."""
+    blocks = []
+    for ask in asked:
+        made = make(ask).permute(0, 2, 3, 1).numpy()
+        rows = [[made[place] for place in np.flatnonzero(ask.units == UNITS.index(unit))] for unit in units]
+        titles = [f"AU{unit}" for unit in units]
+        blocks.append(edit_strip(ask.face.picture, rows, titles, [f"to {level:g}" for level in LEVELS]))
+    width = max(block.shape[1] for block in blocks)
+    page = Image.new("RGB", (width, sum(len(block) for block in blocks)), "white")
+    top = 0
+    for block in blocks:
+        page.paste(Image.fromarray(block), (0, top))
+        top += len(block)
+    return page
