@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mien.optim import decay_groups
+from mien.optim import inner_groups
 from mien.systems.base import Batch, SystemModule
 from mien.systems.editing.pair_rules import FULL
 from mien.systems.facereader.codes import PLACES, SPREAD
@@ -116,8 +116,8 @@ class ReaderModule(SystemModule):
         }
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Kernels decay, the rest does not."""
-        return decay_groups(self.model)
+        """Kernels decay, the rest does not; those between the ends may be turned by `muon`."""
+        return inner_groups(self.model, ("stem.", "parts.", "heads."))
 
     def pictures(self, batch: Batch, count: int) -> Tensor | None:
         """Both pictures of each pair, as changed."""
