@@ -93,6 +93,7 @@ def test_sliders_give_a_strip_an_edit_and_a_file(served: Served, browser: Any, t
     asked: list[str] = []
     page = opened(served, browser, asked)
     assert "agreed" in page.inner_text("#consent")
+    page.click("#advanced button")  # early: what is typed while it unfolds is lost
     assert page.locator("[id^=slider-AU]").count() == 12
     assert "lip corner puller" in page.inner_text("#slider-AU12")
     page.locator("#samples button").nth(1).click()
@@ -100,7 +101,6 @@ def test_sliders_give_a_strip_an_edit_and_a_file(served: Served, browser: Any, t
     put(page, "slider-AU12", 3)
     page.locator("#slider-AU4 input[type=range]").press("ArrowLeft")
     page.wait_for_selector("#strip img")
-    page.click("#advanced button")
     put(page, "steps", 3)
     page.locator("#seed input").fill("7")
     page.click("#edit")
@@ -132,6 +132,12 @@ def test_the_strip_follows_and_all_to_zero_clears_it(visitor: Any) -> None:
     visitor.wait_for_selector("#strip img")
     before = visitor.locator("#strip img").get_attribute("src")
     put(visitor, "slider-AU26", 4)
+    visitor.wait_for_function(
+        "old => { const now = document.querySelector('#strip img'); return now && now.src != old }",
+        arg=before,
+    )
+    before = visitor.locator("#strip img").get_attribute("src")
+    visitor.locator("#samples button").nth(5).click()
     visitor.wait_for_function(
         "old => { const now = document.querySelector('#strip img'); return now && now.src != old }",
         arg=before,
