@@ -19,7 +19,6 @@ model:
   image_size: 32
   unet: {{channels: [32, 32, 64, 64], groups: 8, heads: 4, prompt_width: 32, layers: 1, latent_channels: 4}}
   codec: {{kind: vae, folder: {vae}, factor: 2, target_scale: 0.18215}}
-  mask_mode: person
   prompt: null
   init_from: null
 """
@@ -64,9 +63,9 @@ def prompt_file(file: Path, width: int = 32) -> Path:
     return file
 
 
-def small_recipe(file: Path, vae: str = "null") -> Path:
+def small_recipe(file: Path, vae: str = "null", system: str = "magicface") -> Path:
     """The paper's recipe at the width of `SMALL`."""
     from mien.recipe import RECIPES
 
-    file.write_text(RECIPE.format(base=RECIPES / "magicface" / "paper.yaml", vae=vae), encoding="utf-8")
+    file.write_text(RECIPE.format(base=RECIPES / system / "paper.yaml", vae=vae), encoding="utf-8")
     return file

@@ -15,24 +15,39 @@ import pytest
 from PIL import Image
 
 from demo.hostile_uploads import UPLOADS
+from editing_runs import untrained
 from mien.demo.samples import sample_faces
 from mien.demo.studio import MAX_UPLOAD
 from mien.editing.provenance import read_provenance
 from served_page import CHROMIUM, Served, chromium
-from untrained_editors import untrained
 
 pytest.importorskip("gradio")
 pytest.importorskip("playwright")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium; .ci/install-system installs one")
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    root = tmp_path_factory.mktemp("runs")
-    run, reader = untrained(root, "magicface/tiny"), untrained(root, "facereader/tiny")
-    page = Served(tmp_path_factory.mktemp("page"), run.path, "--reader", reader.path)
+NETWORKS = (
+    "model.unet.channels=[16,16]", "model.unet.groups=4", "model.unet.heads=2", "model.unet.prompt_width=8",
+)  # fmt: skip
+
+
+def serving(factory: pytest.TempPathFactory, editor: str, reader: str) -> Iterator[Served]:
+    root = factory.mktemp("runs")
+    run = untrained(root, editor, *NETWORKS)
+    seeing = untrained(root, reader, "model.widths=[8,8,8,8]")
+    page = Served(factory.mktemp("page"), run, "--reader", seeing)
     yield page
     page.end(9)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    yield from serving(tmp_path_factory, "magicface/tiny", "facereader/tiny")
+
+
+@pytest.fixture(scope="module")
+def rigged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    yield from serving(tmp_path_factory, "rigface/tiny", "facereader/rig_tiny")
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +151,7 @@ def test_the_strip_follows_and_all_to_zero_clears_it(visitor: Any) -> None:
     visitor.wait_for_function("!document.querySelector('#strip img')")
     assert visitor.locator("#slider-AU26 input[type=number]").input_value() == "0"
     visitor.click("#edit")
-    assert said(visitor, "nothing to edit") == "controls: nothing to edit; move a slider away from 0"
+    assert said(visitor, "nothing to edit") == "controls: nothing to edit; move a slider"
 
 
 def test_no_face_yet(served: Served, browser: Any) -> None:
@@ -255,6 +270,38 @@ def test_only_the_page_itself_is_there_for_this_machine_alone(served: Served) ->
     assert [place for place in listening if place.endswith(f":{int(port):04X}")] == [
         f"0100007F:{int(port):04X}"
     ]
+
+
+def test_a_head_turns_and_the_light_with_a_run_of_rigface(
+    rigged: Served, browser: Any, tmp_path: Path
+) -> None:
+    page = opened(rigged, browser)
+    assert "turn of the head" in page.inner_text("#slider-yaw")
+    assert page.locator("[id^=slider-]").count() == 5 + 25
+    assert not page.is_visible("#guidance")
+    page.locator("#samples button").nth(2).click()
+    said(page, "sample 3.png")
+    put(page, "slider-yaw", 15)
+    put(page, "slider-light", -40)
+    put(page, "slider-light_gain", 0.5)
+    put(page, "slider-AU12", 2)
+    page.wait_for_selector("#strip img")
+    page.click("#advanced button")
+    put(page, "steps", 2)
+    page.click("#edit")
+    said(page, "sample 3.png: yaw +15, light -40, light x 0.5, AU12 +2, times 1")
+    with page.expect_download() as coming:
+        page.click("#download")
+    coming.value.save_as(tmp_path / "edit.png")
+    proof = read_provenance(tmp_path / "edit.png")
+    assert proof.state == "intact"
+    parameters = proof.claim.actions[0].parameters
+    assert parameters["action_units"] == {"AU12": 2.0}
+    assert parameters["sliders"] == {"yaw": 15.0, "light": -40.0, "light_gain": 0.5}
+    page.click("#reset")
+    page.wait_for_function("!document.querySelector('#strip img')")
+    assert page.locator("#slider-light_gain input[type=number]").input_value() == "1"
+    page.context.close()
 
 
 def test_it_ends_without_a_trace(served: Served, visitor: Any) -> None:

@@ -1,4 +1,4 @@
-"""`mien edit`: change an expression in a photo by action units."""
+"""`mien edit`: change expression, pose or light of the face in a photo."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 def edit(
     photos: Photos,
-    run: Annotated[Path, typer.Option(help="Run folder of magicface.", show_default=False)],
+    run: Annotated[Path, typer.Option(help="Run folder of magicface or rigface.", show_default=False)],
     out: Annotated[
         Path, typer.Option(help="PNG, JPEG or WebP file; of several photos a folder.", show_default=False)
     ],
@@ -31,9 +31,46 @@ def edit(
         list[str] | None,
         typer.Option(help="A change in FACS levels, such as AU12=+3; repeat for more.", show_default=False),
     ] = None,
+    yaw: Annotated[
+        float | None,
+        typer.Option(help="rigface: turn the head, degrees; > 0 to the right.", show_default=False),
+    ] = None,
+    pitch: Annotated[
+        float | None, typer.Option(help="rigface: nod, degrees; > 0 looks up.", show_default=False)
+    ] = None,
+    roll: Annotated[
+        float | None, typer.Option(help="rigface: tilt, degrees; > 0 clockwise.", show_default=False)
+    ] = None,
+    light: Annotated[
+        float | None,
+        typer.Option(help="rigface: turn the light, degrees; > 0 to the right.", show_default=False),
+    ] = None,
+    light_gain: Annotated[
+        float | None, typer.Option(help="rigface: factor of the light's strength.", show_default=False)
+    ] = None,
+    target: Annotated[
+        Path | None,
+        typer.Option("--from", help="rigface: a photo to take --modes of.", show_default=False),
+    ] = None,
+    modes: Annotated[
+        str | None,
+        typer.Option(
+            help="rigface: what of it: exp, pose, light, joined by +. Turns and units are added to that.",
+            show_default=False,
+        ),
+    ] = None,
+    from_box: Annotated[
+        str | None, typer.Option(help="The face in that photo, as --box.", show_default=False)
+    ] = None,
+    rig: Annotated[
+        Path | None,
+        typer.Option(help="rigface: the 3D face of a run that needs another one.", show_default=False),
+    ] = None,
     reader: Annotated[
         Path | None,
-        typer.Option(help="Run folder of facereader; default the newest beside the run.", show_default=False),
+        typer.Option(
+            help="Run folder of facereader; default the newest fit one beside the run.", show_default=False
+        ),
     ] = None,
     strengths: Annotated[
         str | None,
@@ -60,7 +97,7 @@ def edit(
     mark: Annotated[bool, typer.Option("--mark", help='Draw "AI edit" in a corner.')] = False,
     which: Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")] = "last",
 ) -> None:
-    """Move the expression of the person in a photo by differences of action units.
+    """Move the face in a photo: action units, and with runs of rigface pose and light, or those of a target.
 
     Every edit says in its metadata what it is made of. A bad photo gives a line, the others go on, and the
     exit code is 2.
@@ -68,25 +105,29 @@ def edit(
     from mien.editing.claim import CONSENT
     from mien.editing.command import Request
     from mien.editing.command import edit as make
-    from mien.editing.request import parse_strengths, parse_units
-    from mien.editing.session import EditSession
+    from mien.editing.request import cannot, make_ask, parse_strengths
+    from mien.editing.rig_session import open_session, system_of
     from mien.errors import MienError
-    from mien.predict import Box
     from mien.systems.editing.noise import Guidance
     from mien.systems.editing.sampler import SAMPLERS, SampleConfig
 
-    if not au:
-        raise MienError("nothing to edit", where="--au", fix="name a change, such as --au AU12=+3")
+    system = system_of(run)
+    sliders = {"yaw": yaw, "pitch": pitch, "roll": roll, "light": light, "light_gain": light_gain}
+    ask = make_ask(system, au or (), sliders, modes, target is not None)
+    for option, given in (("--rig", rig), ("--from-box", from_box)):
+        if given is not None and system != "rigface":
+            raise cannot(system, option)
+    if guidance not in (None, 1) and system == "rigface":
+        raise cannot(system, "--guidance")
     if sampler not in SAMPLERS:
         raise MienError(
             f"unknown sampler {sampler!r}", where="--sampler", fix=f"one of: {', '.join(SAMPLERS)}"
         )
-    face = Box.parse(box) if box is not None else None
     request = Request(
-        vector=parse_units(au),
-        strengths=parse_strengths(strengths) if strengths is not None else (1.0,),
+        ask=ask,
+        strengths=parse_strengths(strengths, modes=modes) if strengths is not None else (1.0,),
         sheet=strengths is not None,
-        box=(face.x, face.y, face.width, face.height) if face else None,
+        box=_box(box),
         whole=whole,
         crop_only=crop_only,
         mark=mark,
@@ -99,6 +140,8 @@ def edit(
                 "guidance": Guidance(start=guidance_from, stop=guidance_to),
             }
         ),
+        target=target,
+        target_box=_box(from_box, "--from-box"),
     )
     errors: list[MienError] = []
 
@@ -111,10 +154,19 @@ def edit(
 
     say(CONSENT)
     written = make(
-        lambda: EditSession(run, reader, which), photos, out, request, bad=bad, say=say,
+        lambda: open_session(run, reader, which, rig), photos, out, request, bad=bad, say=say,
         progress=sys.stderr.isatty(),
     )  # fmt: skip
     for path in written:
         print(path)
     if errors:
         raise typer.Exit(2)
+
+
+def _box(text: str | None, where: str = "--box") -> tuple[float, ...] | None:
+    from mien.predict import Box
+
+    if text is None:
+        return None
+    face = Box.parse(text, where)
+    return face.x, face.y, face.width, face.height

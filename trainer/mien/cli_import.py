@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def import_(
-    system: Annotated[str, typer.Argument(help="magicface.", show_default=False)],
+    system: Annotated[str, typer.Argument(help="magicface or rigface.", show_default=False)],
     folder: Annotated[
         Path,
         typer.Argument(
@@ -56,7 +56,7 @@ def import_(
     lie in a checkpoint at step 0. The run says which files it was made of (SHA-256). It cannot be resumed:
     start a new one with model.init_from=RUN. The last line printed is the run folder.
 
-    The networks of MagicFace were trained with one caption, "A close up of a person.". Its states are the
+    The networks of both releases were trained with one caption, "A close up of a person.". Its states are the
     last hidden states of Stable Diffusion 1.5's text encoder, padded to 77 tokens: save them as tensor
     `prompt` [1, 77, 768] of a safetensors file. Without them nothing is imported, unless --no-prompt says
     that a zero is right.

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from editing_releases import published
 from editing_runs import SMALL
-from engine.processes import Session
+from engine.processes import Session, ranks
 from engine.runs import differences, last_step, metrics, only_run, samples, state
 from mien.data.reader import ShardSet
 from mien.engine.rundir import RunFolder
@@ -92,6 +93,27 @@ def test_a_killed_run_ends_bitwise_equal(undisturbed: RunFolder, pairs: Path, tm
     assert samples(run) == samples(undisturbed)
 
 
+def curve(pairs: Path, root: Path, world: int, *strategy: str) -> list[float]:
+    """Losses of eight steps; a small rate, at which float32 rounding does not grow."""
+    quiet = ("engine.max_steps=8", "engine.optimizer.lr=1e-4", "engine.schedule.kind=constant")
+    for session in ranks(world, [*keys(pairs, root), *quiet, *strategy], root, recipe=RECIPE):
+        assert session.wait() == 0, session.said()
+    return [row["train/loss"] for row in metrics(only_run(root)) if "train/loss" in row]
+
+
+@pytest.fixture(scope="module")
+def alone(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    return curve(pairs, tmp_path_factory.mktemp("alone"), 1)
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "deepspeed", "fsdp2"])
+def test_two_ranks_are_one_process(pairs: Path, tmp_path: Path, alone: list[float], strategy: str) -> None:
+    """DDP, ZeRO-2 and FSDP2."""
+    assert len(alone) == 8
+    together = curve(pairs, tmp_path, 2, f"engine.strategy={strategy}")
+    np.testing.assert_allclose(together, alone, rtol=2e-4)
+
+
 def test_edits_of_a_run(editor: RigFace, photo: tuple[np.ndarray, np.ndarray, Codes, Codes]) -> None:
     shown, parts, source, target = photo
     edited = [source, *(mix(source, target, modes) for modes in ("exp", "light", "exp+pose+light"))]
@@ -165,7 +187,7 @@ def test_weights_of_another_backend_are_no_start(undisturbed: RunFolder, tmp_pat
     assert torch.equal(next(iter(build(again).parameters())), first)
     with pytest.raises(RunError, match="read backend builtin, the recipe says ict"):
         build(again.model_copy(update={"backend": "ict"}))
-    (tmp_path / "unet_id").mkdir()
+    published("rigface", tmp_path)
     with pytest.raises(RunError, match="read backend bfm64, the recipe says builtin"):
         build(config.model_copy(update={"init_from": str(tmp_path)}))
     released = ConditionConfig(width=64, maps=2)

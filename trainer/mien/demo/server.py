@@ -14,12 +14,11 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mien.demo.controls import handle_of
 from mien.demo.guard import Guard
 from mien.demo.needs import require_gradio
 from mien.demo.samples import sample_faces
 from mien.demo.studio import MAX_UPLOAD, Studio
-from mien.editing.session import EditSession
+from mien.editing.session import Session
 from mien.errors import MienError
 
 HOST = "127.0.0.1"
@@ -29,7 +28,7 @@ _FORM = 1 << 20  # what a form may add to a file, bytes
 
 
 def serve(
-    session: Callable[[], EditSession], port: int | None, say: Callable[[str], None], browser: bool
+    session: Callable[[], Session], port: int | None, say: Callable[[str], None], browser: bool
 ) -> None:
     """Show the page until the process is told to end.
 
@@ -74,7 +73,7 @@ def bind(port: int | None) -> socket.socket:
     raise MienError(f"port {port} cannot be used: {reason}", where="--port", fix=fix)
 
 
-def _app(session: EditSession, folder: Path) -> Guard:
+def _app(session: Session, folder: Path) -> Guard:
     import gradio as gr
     from fastapi import FastAPI
 
@@ -83,7 +82,7 @@ def _app(session: EditSession, folder: Path) -> Guard:
 
     made = folder / "made"
     made.mkdir()
-    page = Page(Studio(session, handle_of(session), made), sample_faces())
+    page = Page(Studio(session, made), sample_faces())
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app = gr.mount_gradio_app(
         outer, page.blocks, path="/", server_name=HOST, allowed_paths=[], show_error=False,

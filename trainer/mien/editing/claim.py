@@ -52,7 +52,8 @@ class Ingredient(Config):
     title: str
     """File name."""
     sha256: str = Field(pattern=_SHA256)
-    relationship: Literal["parentOf"] = "parentOf"
+    relationship: Literal["parentOf", "inputTo"] = "parentOf"
+    """`parentOf`: the photo that was edited; `inputTo`: another that the edit took something of."""
 
     @field_validator("title")
     @classmethod
@@ -60,9 +61,9 @@ class Ingredient(Config):
         return safe_name(title)
 
     @classmethod
-    def of(cls, photo: Photo) -> Ingredient:
+    def of(cls, photo: Photo, relationship: Literal["parentOf", "inputTo"] = "parentOf") -> Ingredient:
         """A photo as it was given."""
-        return cls(title=photo.name, sha256=photo.sha256)
+        return cls(title=photo.name, sha256=photo.sha256, relationship=relationship)
 
 
 class Origin(Config):
@@ -73,6 +74,8 @@ class Origin(Config):
     parameters: dict[str, JsonValue]
     """What was asked for: action units, seed, sampler, steps, guidance, modes. Text in it holds no slash."""
     ingredient: Ingredient
+    inputs: tuple[Ingredient, ...] = ()
+    """Other photos that went into it."""
     model: Model
 
     @field_validator("parameters")
@@ -88,7 +91,7 @@ class Origin(Config):
         return Claim(
             created=self.created,
             actions=[Action(parameters=self.parameters)],
-            ingredients=[self.ingredient],
+            ingredients=[self.ingredient, *self.inputs],
             model=self.model,
             pixels=Pixels.of(pixels),
             visible_mark=visible_mark,

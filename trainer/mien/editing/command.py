@@ -7,21 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import Progress
 
 from mien.editing.claim import Ingredient, Origin
 from mien.editing.provenance import check_target, write_edit
-from mien.editing.request import describe
-from mien.editing.session import EditSession, Opened, Picture
+from mien.editing.request import Ask, describe_ask
+from mien.editing.session import Drawn, Opened, Picture, Session
 from mien.editing.strip import edit_strip
-from mien.editing.upload import read_photo
+from mien.editing.upload import Photo, read_photo, safe_name
 from mien.errors import DataError, MienError
 from mien.predict.media import IMAGES
-from mien.systems.editing.pair_rules import UNITS
 from mien.systems.editing.sampler import SampleConfig, batches
 
 
@@ -30,18 +27,20 @@ class Request:
     """What is asked for.
 
     Attributes:
-        vector: differences float32 [12] in FACS levels.
-        strengths: multiples of it; without a sheet the first alone.
+        ask: the edit.
+        target: photo whose `ask.modes` are taken; None where there are none.
+        target_box: its face; None looks for it, unless `whole`.
+        strengths: multiples of the edit; without a sheet the first alone.
         sheet: whether to write a sheet with the original first rather than the edited photo.
         box: the face, left, top, width, height; None looks for it.
-        whole: the photo is a face crop already.
+        whole: the photos are face crops already; the target, too, unless it has a box.
         crop_only: write the canvas, not the photo with the canvas in its place.
         mark: whether to draw "AI edit".
         guidance: scale of the guidance; None takes the one that the run states.
         sample: how to sample, but for that scale.
     """
 
-    vector: NDArray[np.float32]
+    ask: Ask
     strengths: tuple[float, ...]
     sheet: bool
     box: tuple[float, ...] | None
@@ -50,10 +49,12 @@ class Request:
     mark: bool
     guidance: float | None
     sample: SampleConfig
+    target: Path | None = None
+    target_box: tuple[float, ...] | None = None
 
 
 def edit(
-    session: Callable[[], EditSession],
+    session: Callable[[], Session],
     photos: Sequence[Path],
     out: Path,
     request: Request,
@@ -67,7 +68,7 @@ def edit(
     Args:
         session: opens the run, once all arguments are known to be good.
         photos: files, or folders of them.
-        out: file for one photo, else a folder that is made.
+        out: file for one photo, else a folder that is made with the first edit.
         request: what to do.
         bad: told each error of a photo.
         say: told notes about a photo.
@@ -80,19 +81,16 @@ def edit(
         MienError: for arguments or a run that cannot be used.
     """
     jobs = plan(photos, out)
-    for photo, target in jobs:
-        check_target(target, photo)
+    _check_targets(jobs, out)
     opened_session, written = session(), []
+    goal = _open_target(opened_session, request, say)
     steps = request.sample.steps * batches(len(request.strengths), request.sample.batch) * len(jobs)
     with Progress(console=Console(stderr=True), transient=True, disable=not progress) as bar:
         task = bar.add_task("editing", total=steps)
         for photo, target in jobs:
             try:
-                written.append(
-                    _edit_one(
-                        opened_session, photo, target, request, say, lambda count: bar.advance(task, count)
-                    )
-                )
+                work = _Work(opened_session, request, goal, say, lambda count: bar.advance(task, count))
+                written.append(work.write(photo, target))
             except MienError as error:
                 bad(error)
     return written
@@ -116,54 +114,109 @@ def plan(photos: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
         return [(found[0], out)]
     if out.suffix:
         raise DataError(f"{len(found)} photos for one file", where=out, fix="give a folder for --out")
-    out.mkdir(parents=True, exist_ok=True)
     jobs = [(photo, out / f"{photo.stem}.png") for photo in found]
     if len({target for _, target in jobs}) < len(jobs):
         raise DataError("two photos have one name", where=out, fix="rename one, or edit them one by one")
     return jobs
 
 
-def _edit_one(
-    session: EditSession,
-    source: Path,
-    target: Path,
-    request: Request,
-    say: Callable[[str], None],
-    note: Callable[[int], None],
-) -> Path:
-    photo = read_photo(source)
-    opened = session.open(photo, request.box, request.whole)
+def _check_targets(jobs: Sequence[tuple[Path, Path]], out: Path) -> None:
+    """Raise DataError where an edit could not be written; nothing is made."""
+    fix = "give a folder for --out, or a name with a suffix"
+    try:
+        if out.suffix or out.is_dir():
+            for photo, target in jobs:
+                check_target(target, photo)
+            return
+        there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    except OSError as error:
+        raise DataError(f"cannot be used: {error.strerror}", where=safe_name(out.name), fix=fix) from error
+    if not there.is_dir():
+        raise DataError("is no folder", where=there, fix=fix)
+
+
+def _open_target(session: Session, request: Request, say: Callable[[str], None]) -> _Target | None:
+    if request.target is None:
+        return None
+    photo = read_photo(request.target)
+    opened = session.open(photo, request.target_box, request.whole and request.target_box is None)
     for line in (*photo.notes, *opened.crop.notes):
         say(f"{photo.name}: {line}")
-    vectors = np.stack([strength * request.vector for strength in request.strengths]).astype(np.float32)
-    sample = _sampling(session, request)
-    canvases = session.edit(opened, vectors, sample, note)
-    made = _finish(session, opened, canvases, request)
-    asked: dict[str, JsonValue] = {
-        f"AU{unit}": round(float(by), 4) for unit, by in zip(UNITS, request.vector, strict=True) if by
-    }
-    origin = Origin(
-        created=datetime.datetime.now(datetime.UTC),
-        parameters={
-            "action_units": asked, "strengths": list(request.strengths), "sampler": sample.sampler,
-            "steps": sample.steps, "seed": sample.seed, "guidance": sample.guidance.model_dump(mode="json"),
-            "mask_mode": session.editor.config.mask_mode,
-        },
-        ingredient=Ingredient.of(photo),
-        model=session.model,
-    )  # fmt: skip
-    return write_edit(target, made, origin, source=source, visible_mark=request.mark)
+    return _Target(photo, opened)
 
 
-def _sampling(session: EditSession, request: Request) -> SampleConfig:
-    scale = session.editor.config.guidance if request.guidance is None else request.guidance
+@dataclass(frozen=True)
+class _Target:
+    photo: Photo
+    opened: Opened
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all photos of a request share."""
+
+    session: Session
+    request: Request
+    target: _Target | None
+    say: Callable[[str], None]
+    note: Callable[[int], None]
+
+    def write(self, source: Path, file: Path) -> Path:
+        """Edit one photo."""
+        request, session = self.request, self.session
+        photo = read_photo(source)
+        opened = session.open(photo, request.box, request.whole)
+        for line in (*photo.notes, *opened.crop.notes):
+            self.say(f"{photo.name}: {line}")
+        sample = _sampling(session, request)
+        goal = self.target.opened if self.target else None
+        drawn = session.draw(opened, request.ask, request.strengths, sample, self.note, goal)
+        made = _finish(session, opened, drawn, request)
+        origin = Origin(
+            created=datetime.datetime.now(datetime.UTC),
+            parameters=told(session, request.ask, request.strengths, sample),
+            ingredient=Ingredient.of(photo),
+            inputs=(Ingredient.of(self.target.photo, "inputTo"),) if self.target else (),
+            model=session.model,
+        )
+        _make_folder(file.parent)
+        return write_edit(file, made, origin, source=source, visible_mark=request.mark)
+
+
+def told(
+    session: Session, ask: Ask, strengths: Sequence[float], sample: SampleConfig
+) -> dict[str, JsonValue]:
+    """What a claim says of a request: the edit, its multiples, how it was sampled."""
+    moves = {name: round(float(value), 4) for name, value in ask.moves.items() if value}
+    units: dict[str, JsonValue] = {name: by for name, by in moves.items() if name.startswith("AU")}
+    others: dict[str, JsonValue] = {name: by for name, by in moves.items() if name not in units}
+    return {
+        "action_units": units, **({"sliders": others} if others else {}),
+        **({"modes": ask.modes} if ask.modes else {}),
+        "strengths": list(strengths), "sampler": sample.sampler, "steps": sample.steps,
+        "seed": sample.seed, "guidance": sample.guidance.model_dump(mode="json"), **session.facts,
+    }  # fmt: skip
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"cannot be made: {error.strerror}", where=folder, fix="give another --out"
+        ) from error
+
+
+def _sampling(session: Session, request: Request) -> SampleConfig:
+    scale = session.guidance if request.guidance is None else request.guidance
     guidance = request.sample.guidance.model_copy(update={"scale": scale})
     return request.sample.model_copy(update={"guidance": guidance})
 
 
-def _finish(session: EditSession, opened: Opened, canvases: list[Picture], request: Request) -> Picture:
+def _finish(session: Session, opened: Opened, drawn: list[Drawn], request: Request) -> Picture:
     if request.sheet:
         heads = [f"x {strength:g}" for strength in request.strengths]
         note = f"{session.model.run}, step {session.model.step}, seed {request.sample.seed}"
-        return edit_strip(opened.crop.canvas, [canvases], [describe(request.vector)], heads, note=note)
-    return canvases[0] if request.crop_only else session.paste(opened, canvases[0])
+        made = [[one.canvas for one in drawn]]
+        return edit_strip(opened.crop.canvas, made, [describe_ask(request.ask)], heads, note=note)
+    return drawn[0].canvas if request.crop_only else session.place(opened, drawn[0])

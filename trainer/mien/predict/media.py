@@ -44,8 +44,8 @@ class Box:
     height: int
 
     @classmethod
-    def parse(cls, text: str) -> Box:
-        """Read "x,y,w,h".
+    def parse(cls, text: str, where: str = "--box") -> Box:
+        """Read "x,y,w,h", which `where` gave.
 
         Raises:
             MienError: if it is not that.
@@ -53,9 +53,9 @@ class Box:
         try:
             x, y, width, height = (int(part) for part in text.split(","))
         except ValueError as error:
-            raise MienError(f"{text!r} is not a box", where="--box", fix="write x,y,w,h in pixels") from error
+            raise MienError(f"{text!r} is not a box", where=where, fix="write x,y,w,h in pixels") from error
         if min(x, y) < 0 or min(width, height) < 8:
-            raise MienError(f"{text!r} is not a box", where="--box", fix="at least 8 x 8 pixels, inside")
+            raise MienError(f"{text!r} is not a box", where=where, fix="at least 8 x 8 pixels, inside")
         return cls(x, y, width, height)
 
     def cut(self, picture: Picture, where: object) -> Picture:

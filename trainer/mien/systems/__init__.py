@@ -190,6 +190,13 @@ def _finetune() -> System:
     )  # fmt: skip
 
 
+def _two_folders(run: RunFolder, which: str, to: str, folder: Path) -> dict[str, Any]:
+    """Export of an editor."""
+    from mien.systems.editing.exporting import write
+
+    return write(run, which, folder)
+
+
 def _magicface() -> System:
     def build(recipe: Recipe) -> SystemModule:
         from mien.systems.magicface.module import MagicFaceModule
@@ -207,14 +214,9 @@ def _magicface() -> System:
 
         return collate_items
 
-    def export_folder(run: RunFolder, which: str, to: str, folder: Path) -> dict[str, Any]:
-        from mien.systems.editing.exporting import write
-
-        return write(run, which, folder)
-
     return System(
         "magicface", MagicFaceModel, EditObjective, build, transform, collate, None, _weights,
-        export_formats=("diffusers",), export_folder=export_folder,
+        export_formats=("diffusers",), export_folder=_two_folders,
     )  # fmt: skip
 
 
@@ -235,7 +237,10 @@ def _rigface() -> System:
 
         return collate_items
 
-    return System("rigface", RigFaceModel, EditObjective, build, transform, collate, None, _weights)
+    return System(
+        "rigface", RigFaceModel, EditObjective, build, transform, collate, None, _weights,
+        export_formats=("diffusers",), export_folder=_two_folders,
+    )  # fmt: skip
 
 
 def _facereader() -> System:

@@ -51,7 +51,8 @@ def write(run: RunFolder, which: str, folder: Path) -> dict[str, Any]:
         for part in ("identity", "denoiser")
     }
     places = {"identity": release.identity[0], "denoiser": release.denoiser[0]}
-    write_release(run.recipe.system, folder, states, {}, model.unet)
+    backend = getattr(model, "backend", None)
+    write_release(run.recipe.system, folder, states, {}, model.unet, model.condition, backend)
     save_file({"prompt": weights["prompt"]}, folder / PROMPT)
     for part, place in places.items():
         _require_same(folder / place, states[part])

@@ -16,10 +16,10 @@ from mien.errors import MienError, RunError
 from mien.recipe import Recipe
 from mien.systems.editing.codec import open_codec
 from mien.systems.editing.config import CodecConfig, EditorModel
-from mien.systems.editing.released import FILES, RELEASES, read_release, release_files
+from mien.systems.editing.released import FILES, backend_of, read_release, release_files
 from mien.systems.editing.start import read_prompt
 
-RECIPES = {"magicface": "magicface/paper"}
+RECIPES = {"magicface": "magicface/paper", "rigface": "rigface/paper"}
 """Systems whose release can be imported, and the recipe that describes it."""
 PROMPT = "prompt.safetensors"
 """File beside the UNets of an export that holds the states of its prompt; releases have none."""
@@ -77,6 +77,7 @@ def import_release(
     resolved = _resolve(loaded, folder, root, beside, progress)
     model = _model(resolved)
     _check_codec(model)
+    _check_backend(system, folder, model)
     prompt = read_prompt(model.prompt, model.unet.prompt_width)
     if model.prompt is not None:
         files["prompt"] = Path(model.prompt)
@@ -88,7 +89,7 @@ def import_release(
     run_id = _name(resolved, [str(facts["sha256"]) for facts in known.values()])
     path = given.place(resolved, run_id)
     progress("reading both networks")
-    states, _ = read_release(system, folder, model.unet)
+    states, _ = read_release(system, folder, model.unet, model.condition)
     weights = {f"model.{part}.{name}": value for part in states for name, value in states[part].items()}
     progress(f"writing {path}")
     imported = {"release": system, "recipe": loaded.name, "files": known}
@@ -114,11 +115,8 @@ def _resolve(loaded: Recipe, folder: Path, root: Path, beside: Beside, progress:
 def _model(recipe: Recipe) -> EditorModel:
     model = recipe.model
     assert isinstance(model, EditorModel)
-    wanted = RELEASES[recipe.system].condition
-    if (model.condition.injection, model.condition.width, model.condition.maps) != (
-        wanted.injection, wanted.width, wanted.maps,
-    ):  # fmt: skip
-        what = f"releases take {wanted.width} numbers by a linear layer, and {wanted.maps} map(s)"
+    if model.condition.injection != "linear":
+        what = f"releases take {model.condition.width} numbers by a linear layer"
         raise MienError(what, where="model.condition", fix="give a recipe with the default condition")
     return model
 
@@ -160,6 +158,13 @@ def _check_codec(model: EditorModel) -> None:
         raise RunError(
             what, where=model.codec.folder or "", fix="give the autoencoder that they learned with"
         )
+
+
+def _check_backend(system: str, folder: Path, model: EditorModel) -> None:
+    theirs, asked = backend_of(system, folder), getattr(model, "backend", None)
+    if theirs != asked:
+        what = f"these weights read backend {theirs}, the recipe says {asked}"
+        raise MienError(what, where=folder, fix=f"give a --recipe with model.backend {theirs}")
 
 
 def _shown(file: Path, folder: Path) -> str:

@@ -6,10 +6,12 @@ diffusers (magicface spec 7, rigface spec 7).
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +26,7 @@ FILES = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 """Names that a UNet's weights have in a diffusers folder; the first is written."""
 
 _VECTOR, _THEIRS = "class_embedding.", "au_aug_mlp."
+_BACKEND = "backend"  # in the metadata of the denoiser's file, if it is not the release's
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Release:
     """Folders of the identity network, the first that exists is taken."""
     denoiser: tuple[str, ...]
     condition: ConditionConfig
+    backend: str | None = None
+    """Of the 3D face that steers the denoiser; None where no 3D face does."""
 
 
 RELEASES = {
@@ -44,6 +49,7 @@ RELEASES = {
         ("pre_trained/unet_id/checkpoint-70000", "pre_trained/unet_id", "unet_id"),
         ("pre_trained/unet_denoise/checkpoint-70000", "pre_trained/unet_denoise", "unet_denoise"),
         ConditionConfig(width=64, maps=2),
+        "bfm64",
     ),
 }  # fmt: skip
 
@@ -55,8 +61,20 @@ def release_files(name: str, folder: Path) -> dict[str, Path]:
     return {part: _weights(folder, among) for part, among in places.items()}
 
 
+def backend_of(name: str, folder: Path) -> str | None:
+    """Backend of the 3D face that steers the denoiser of a folder, None of editors without one.
+
+    An export says it; shapes alone would not tell, for heads of one width look different. Arguments and
+    errors are those of `read_release`.
+    """
+    file = release_files(name, folder)["denoiser"]
+    with _opened(file) as opened:
+        metadata = opened.metadata() or {}
+    return metadata.get(_BACKEND, RELEASES[name].backend)
+
+
 def read_release(
-    name: str, folder: Path, unet: UNetConfig
+    name: str, folder: Path, unet: UNetConfig, condition: ConditionConfig | None = None
 ) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
     """Weights of `identity` and `denoiser` by our names, float32, and of the identity network's unused tail.
 
@@ -64,6 +82,7 @@ def read_release(
         name: of `RELEASES`.
         folder: as downloaded.
         unet: sizes of both networks.
+        condition: what the denoiser takes; None: as released.
 
     Raises:
         DataError: for an absent folder or file, one that is not safetensors, and for any name or shape that
@@ -71,7 +90,10 @@ def read_release(
     """
     release, found, tail = RELEASES[name], {}, {}
     with torch.device("meta"):
-        wanted = {"identity": identity_unet(unet), "denoiser": denoiser(unet, release.condition)}
+        wanted = {
+            "identity": identity_unet(unet),
+            "denoiser": denoiser(unet, condition or release.condition),
+        }
     for part, file in release_files(name, folder).items():
         state = _renamed(_read(file), file)
         if part == "identity":
@@ -87,6 +109,8 @@ def write_release(
     states: Mapping[str, Mapping[str, Tensor]],
     tail: Mapping[str, Tensor],
     unet: UNetConfig,
+    condition: ConditionConfig | None = None,
+    backend: str | None = None,
 ) -> None:
     """Two diffusers folders, `config.json` and safetensors, as `read_release` reads them.
 
@@ -96,6 +120,8 @@ def write_release(
         states: `identity` and `denoiser`: tensors by our names.
         tail: of the identity network; zeros are written where it is empty, since nothing reads it.
         unet: sizes of both.
+        condition: what the denoiser takes; None: as released.
+        backend: of the 3D face that steers it; see `backend_of`.
     """
     from diffusers import UNet2DConditionModel
 
@@ -105,22 +131,23 @@ def write_release(
     ends = {
         key: torch.zeros(value.shape) for key, value in whole.state_dict().items() if is_tail(key, unet)
     } | dict(tail)
-    condition = release.condition
+    condition = condition or release.condition
     plain = unet.arguments()
     own = plain | {
         "in_channels": plain["in_channels"] + unet.latent_channels * condition.maps,
         "class_embed_type": "simple_projection",
         "projection_class_embeddings_input_dim": condition.width,
     }
-    for places, state, arguments in (
-        (release.identity, dict(states["identity"]) | ends, plain),
-        (release.denoiser, dict(states["denoiser"]), own),
+    told = {_BACKEND: backend} if backend else None
+    for places, state, arguments, metadata in (
+        (release.identity, dict(states["identity"]) | ends, plain, None),
+        (release.denoiser, dict(states["denoiser"]), own, told),
     ):
         target = folder / places[0]
         target.mkdir(parents=True, exist_ok=True)
         config = {"_class_name": "UNet2DConditionModel", "sample_size": 64} | arguments
         (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file({key: value.contiguous() for key, value in state.items()}, target / FILES[0])
+        save_file({key: value.contiguous() for key, value in state.items()}, target / FILES[0], metadata)
 
 
 def _weights(folder: Path, places: tuple[str, ...]) -> Path:
@@ -137,9 +164,15 @@ def _weights(folder: Path, places: tuple[str, ...]) -> Path:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
+    with _opened(file) as opened:
+        return {key: opened.get_tensor(key).float() for key in opened.keys()}  # noqa: SIM118
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[Any]:
     try:
         with safe_open(file, "pt") as opened:
-            return {key: opened.get_tensor(key).float() for key in opened.keys()}  # noqa: SIM118
+            yield opened
     except (SafetensorError, OSError) as error:
         raise DataError(f"not a safetensors file: {error}", where=file, fix="download it again") from error
 

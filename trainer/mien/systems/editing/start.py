@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mien.engine.rundir import RunFolder
 from mien.errors import DataError, RunError
-from mien.systems.editing.config import EditorModel, UNetConfig
+from mien.systems.editing.config import ConditionConfig, EditorModel, UNetConfig
 from mien.systems.editing.model import Editor
 from mien.systems.editing.reference import PassThrough, blocks
 from mien.systems.editing.released import RELEASES, read_release
@@ -56,7 +56,7 @@ def build(config: EditorModel, system: str, *, start: bool = True, prompt: Tenso
     if start and config.unet.alike is not None:
         start_alike(editor, config.unet.alike)
     if start and config.init_from:
-        start_from(editor, config.init_from, system, config.unet)
+        start_from(editor, config.init_from, system, config.unet, config.condition)
     return editor
 
 
@@ -91,7 +91,9 @@ def start_alike(editor: Editor, gain: float) -> None:
                 block.attn1.to_k.weight.copy_(block.attn1.to_q.weight)
 
 
-def start_from(editor: Editor, source: str, system: str, unet: UNetConfig) -> None:
+def start_from(
+    editor: Editor, source: str, system: str, unet: UNetConfig, condition: ConditionConfig | None = None
+) -> None:
     """Load an editor's weights before its training.
 
     Args:
@@ -100,6 +102,7 @@ def start_from(editor: Editor, source: str, system: str, unet: UNetConfig) -> No
             `unet` both networks start from, with zeros where the denoiser takes more.
         system: a key of `RELEASES`.
         unet: sizes of both networks.
+        condition: what the denoiser takes; None: as released.
 
     Raises:
         RunError: if the folder is none of these.
@@ -111,7 +114,7 @@ def start_from(editor: Editor, source: str, system: str, unet: UNetConfig) -> No
     elif (folder / "unet").is_dir():
         _start_plain(editor, folder / "unet", unet)
     elif any((folder / place).is_dir() for place in RELEASES[system].identity):
-        states, _ = read_release(system, folder, unet)
+        states, _ = read_release(system, folder, unet, condition)
         editor.identity.load_state_dict(states["identity"])
         editor.denoiser.load_state_dict(states["denoiser"])
     else:

@@ -16,6 +16,9 @@ class ReaderModel(Config):
     """Channels at full, half, quarter and eighth resolution."""
     embed: int = Field(default=64, ge=2)
     """Width of the identity embedding."""
+    codes: bool = False
+    """Whether it also reads the codes of a 3D face, which RigFace's edits start from; learnt from sets of
+    schema rigpair/1."""
 
     @field_validator("image_size")
     @classmethod
@@ -38,11 +41,14 @@ class ReaderObjective(Config):
     """Squared error of yaw, pitch and roll, in tens of degrees."""
     identity: float = Field(default=0.2, ge=0)
     """Contrast of the two pictures of a pair against those of other people."""
+    codes: float = Field(default=1.0, ge=0)
+    """Squared error of the codes in standard deviations; where the model reads them."""
     temperature: float = Field(default=0.1, gt=0)
     """Of that contrast."""
     backdrop: float = Field(default=0.7, ge=0, le=1)
     """Share of pictures whose background is replaced by one colour: pairs share theirs, people do not."""
     jitter: float = Field(default=0.25, ge=0, le=1)
-    """Strength of random gain, gamma and tint, different for both pictures of a pair."""
+    """Strength of random noise, gain, gamma and tint, different for both pictures of a pair; of the noise
+    alone where codes are read: colours tell the light."""
     shift: float = Field(default=0.06, ge=0, le=0.25)
     """Largest displacement, as a fraction of the side."""

@@ -14,8 +14,10 @@ from mien.errors import RunError
 from mien.systems.editing.face import Face
 from mien.systems.editing.pair_rules import FULL
 from mien.systems.editing.pair_samples import as_pixels
+from mien.systems.facereader.codes import codes_from
 from mien.systems.facereader.config import ReaderModel
 from mien.systems.facereader.model import FaceReader
+from mien.systems.rigface.codes import Codes
 from mien.systems.weights import load_strictly, state_for_export
 
 
@@ -47,6 +49,7 @@ class Reader:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.size = config.image_size
+        self.reads_codes = config.codes
 
     @torch.inference_mode()
     def measure(self, pictures: Tensor, batch: int = 64) -> Measured:
@@ -69,12 +72,32 @@ class Reader:
         units = seen.units[0].clamp(0, FULL).float().cpu().numpy()
         return Face(picture, logits[0].argmax(0).to(torch.uint8).cpu().numpy(), bent, rest, units)
 
+    @torch.inference_mode()
+    def codes(self, picture: np.ndarray) -> Codes:
+        """The 3D face of a square picture uint8 [S, S, 3], of space "world".
+
+        Raises:
+            RunError: if this reader was not trained to read codes.
+        """
+        if not self.reads_codes:
+            raise no_codes("reader")
+        whole = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None]
+        seen = self.model(self._fit(whole), parts=False)
+        yaw, pitch, roll = (float(angle) for angle in seen.pose[0])
+        return codes_from(seen.codes[0].float().cpu().numpy(), (yaw, pitch, roll))
+
     def _fit(self, pictures: Tensor) -> Tensor:
         pixels = as_pixels(pictures.to(self.device))
         if pixels.shape[-1] == self.size:
             return pixels
         size = (self.size, self.size)
         return torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+
+
+def no_codes(where: object) -> RunError:
+    """The error of a reader that was not trained to read codes."""
+    fix = "train one that does (mien train facereader/rig_tiny) and give it with --reader"
+    return RunError("this face reader reads no codes of 3D faces", where=where, fix=fix)
 
 
 def load(run: str | Path, which: str = "last", device: torch.device | None = None) -> Reader:

@@ -11,9 +11,11 @@ from torch.nn import functional as F
 from mien.systems.editing.conditions import JAW
 from mien.systems.editing.pair_rules import UNITS
 from mien.systems.editing.parsing import CLASSES
+from mien.systems.facereader.codes import WIDTH
 from mien.systems.facereader.config import ReaderModel
 
 _GRID = 4
+_HIDDEN = 256
 
 
 class Reading(NamedTuple):
@@ -29,6 +31,8 @@ class Reading(NamedTuple):
     """Yaw, pitch and roll in degrees, [B, 3]."""
     identity: Tensor
     """Unit rows [B, E]: near for one person, far for two."""
+    codes: Tensor
+    """Numbers of the 3D face, see `codes.numbers_of`, [B, `codes.WIDTH`]; [B, 0] where none are read."""
 
 
 class FaceReader(nn.Module):
@@ -63,6 +67,10 @@ class FaceReader(nn.Module):
                 "identity": nn.Linear(flat, config.embed),
             }
         )
+        if config.codes:
+            self.heads["codes"] = nn.Sequential(
+                nn.Linear(flat, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, WIDTH)
+            )
 
     def forward(self, pictures: Tensor, parts: bool = True) -> Reading:
         """Readings of pictures float [B, 3, S, S] in -1..1; without `parts` its logits are empty."""
@@ -78,6 +86,7 @@ class FaceReader(nn.Module):
             self.heads["units"](flat),
             10 * self.heads["pose"](flat),
             F.normalize(self.heads["identity"](flat), dim=1),
+            self.heads["codes"](flat) if "codes" in self.heads else flat.new_zeros(len(flat), 0),
         )
 
     def _parts(self, deep: Tensor, seen: list[Tensor]) -> Tensor:

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from mien.optim import decay_groups
 from mien.systems.base import Batch, SystemModule
+from mien.systems.editing.pair_rules import FULL
+from mien.systems.facereader.codes import PLACES, SPREAD
 from mien.systems.facereader.config import ReaderModel, ReaderObjective
 from mien.systems.facereader.model import FaceReader, Reading
 from mien.systems.ranks import mean_count, world_group
@@ -46,6 +48,10 @@ class ReaderModule(SystemModule):
             "pose": mean(((reading.pose - batch["pose"].flatten(0, 1)) / 10).square()),
             "identity": self._contrast(reading.identity, batch),
         }
+        if "codes" in batch:
+            away = (reading.codes - batch["codes"].flatten(0, 1)).square()
+            # Field by field, so that fifty numbers of the shape do not outweigh three of the colour.
+            losses["codes"] = mean(torch.stack([away[:, place].mean(1) for place in PLACES.values()], 1))
         total = torch.stack([getattr(self.objective, name) * loss for name, loss in losses.items()]).sum()
         return total, losses
 
@@ -70,6 +76,8 @@ class ReaderModule(SystemModule):
     def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:
         """The losses, and in plain units: pixels named right, jaw in % of the side, levels, degrees.
 
+        Of codes: the expression's error in FACS levels over all of psi, the error of the base colour, and how
+        the light's departure from the usual one correlates with the true departure.
         Without that of the identity: a set in order shows one person a batch, so it would always be zero.
         """
         total, losses = self.loss(batch, step)
@@ -89,6 +97,22 @@ class ReaderModule(SystemModule):
             "jaw_percent": 100 * mean(away),
             "unit_levels": mean((reading.units.clamp(0, 5) - batch["units"].flatten(0, 1)).abs()),
             "pose_degrees": mean((reading.pose - batch["pose"].flatten(0, 1)).abs()),
+            **{name: mean(values) for name, values in self._codes_logs(reading, batch).items()},
+        }
+
+    def _codes_logs(self, reading: Reading, batch: Batch) -> dict[str, Tensor]:
+        """A number for each picture, [2 B, 1]."""
+        if "codes" not in batch:
+            return {}
+        true, spread = batch["codes"].flatten(0, 1), torch.from_numpy(SPREAD).to(reading.codes)
+        away = ((reading.codes - true) * spread).abs()
+        light = PLACES["light"]
+        return {
+            "expression_levels": FULL * away[:, PLACES["expression"]].mean(1, keepdim=True),
+            "albedo_error": away[:, PLACES["albedo"]].mean(1, keepdim=True),
+            "light_correlation": F.cosine_similarity(
+                reading.codes[:, light] * spread[light], true[:, light] * spread[light]
+            )[:, None],
         }
 
     def param_groups(self) -> list[dict[str, Any]]:

@@ -43,6 +43,8 @@ class RigFaceModel(Config):
     """What draws the 3D face and what psi means; weights of one backend do not fit another."""
     condition: ConditionConfig = ConditionConfig(width=BACKENDS["builtin"].width, maps=2)
     codec: CodecConfig = CodecConfig()
+    face_share: float = Field(default=352 / 512 / 1.5, gt=0, le=1)
+    """Width of a detector's box as a part of the picture's side; photos are cropped so (rigface spec, 2)."""
     dilation: tuple[float, float] = (5.0, 25.0)
     """Least and most by which the grey person grows in training, pixels at 512, drawn for each sample;
     evaluation and edits take `background.DILATION`."""

@@ -105,6 +105,11 @@ class RigFace(EditorAtRest):
         other = drawn.alpha if codes.pose != source.pose else None
         return grey_background(picture, person_mask(labels, other)), drawn.image
 
+    def mask(self, labels: np.ndarray, source: Codes, codes: Codes) -> np.ndarray:
+        """Where the edit to `codes` draws, bool [S, S]: what is grey in its background; see `edit`."""
+        other = self.rig.render(codes, self.size).alpha if codes.pose != source.pose else None
+        return person_mask(labels, other)
+
     def _vectors(self, edited: Sequence[Codes], psi: np.ndarray | None) -> Tensor:
         wanted = BACKENDS[self.config.backend]
         if wanted.stored != (psi is not None):

@@ -8,7 +8,7 @@ from mien.engine.rundir import RunFolder
 from mien.errors import RunError
 from mien.systems.editing import start
 from mien.systems.editing.model import Editor
-from mien.systems.editing.released import RELEASES
+from mien.systems.editing.released import RELEASES, backend_of
 from mien.systems.rigface.config import RigFaceModel
 
 NAME = "rigface"
@@ -31,8 +31,8 @@ def _check_backend(config: RigFaceModel, folder: Path) -> None:
     if (folder / "recipe.yaml").is_file():
         model = RunFolder.open(folder).recipe.model
         theirs = model.backend if isinstance(model, RigFaceModel) else None
-    elif any((folder / place).is_dir() for place in RELEASES["rigface"].identity):
-        theirs = "bfm64"
+    elif any((folder / place).is_dir() for place in RELEASES[NAME].identity):
+        theirs = backend_of(NAME, folder)
     if theirs is not None and theirs != config.backend:
         what = f"these weights read backend {theirs}, the recipe says {config.backend}"
         raise RunError(what, where=folder, fix=f"set model.backend to {theirs}, or start from other weights")
