@@ -16,6 +16,7 @@ CSS = """
 #samples .grid-container { grid-template-columns: repeat(3, minmax(0, 1fr)) !important; }
 #samples .thumbnail-item { min-width: 0 !important; width: 100% !important; }
 .sliders .head { min-height: 2.8rem; gap: 0.5rem; }
+.sliders { max-height: 46rem; overflow-y: auto; }
 .sliders label { font-size: 0.85rem; }
 .sliders input[type="number"] { width: 3.5rem; }
 .sliders input[type="range"] { --range_progress: 0% !important; }

@@ -105,6 +105,7 @@ class Page:
                 label="Guidance; 1 is none",
                 buttons=[],
                 elem_id="guidance",
+                visible=self.studio.session.system == "magicface",  # rigface leaves nothing out in training
             )
 
     def _result(self) -> None:
