@@ -146,7 +146,7 @@ class Page:
         self.edit.click(self.on_edit, asked, [self.compared, self.download, self.status], **_WORKER)
         sliders = [*self.sliders.values()]
         rest = [control.rest for control in self.studio.session.controls]
-        self.reset.click(lambda: rest, None, sliders, queue=False, api_visibility="private")
+        self.reset.click(lambda: rest, None, sliders, api_visibility="private")
 
     def on_sample(self, event: gr.SelectData) -> Changes:
         """A drawn face is chosen."""
