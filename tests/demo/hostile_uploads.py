@@ -15,7 +15,7 @@ from editing.hostile_files import SIDE, encode, picture
 PLAIN = picture()
 FRAMES = {"save_all": True, "append_images": [Image.fromarray(255 - PLAIN)]}
 MEND = "; give a JPEG, PNG, WebP, BMP or TIFF"
-DAMAGED = r"(cannot be decoded|none of the formats|image cannot)[^\n]*"
+DAMAGED = r"image (cannot be decoded|is in none of the formats)[^\n]*"
 
 
 def _zip() -> bytes:
@@ -62,7 +62,7 @@ UPLOADS = {
     "png with a bomb as text": (
         hostile.png(SIDE, SIDE, hostile.chunk(b"zTXt", b"x\0\0" + hostile.bomb())), DAMAGED,
     ),
-    "png of no pixels": (hostile.png(0, 0), rf"{DAMAGED}|picture too small[^\n]*"),
+    "png of no pixels": (hostile.png(0, 0), DAMAGED),
     "one pixel": (
         encode(picture(1, 1), "PNG"), "picture too small: 1 x 1 pixels; give one of 16 x 16 pixels or more",
     ),
@@ -82,7 +82,7 @@ UPLOADS = {
         encode(PLAIN, "PNG", icc_profile=b"no profile"),
         "32 x 32 pixels; colour profile of no use: colours taken as sRGB",
     ),
-    "turned by EXIF": (_turned(), r"30 x 20 pixels|20 x 30 pixels; [^\n]*|30 x 20 pixels; [^\n]*"),
+    "turned by EXIF": (_turned(), "20 x 30 pixels"),
     "behind a photo an archive": (encode(PLAIN, "PNG") + _zip(), "32 x 32 pixels"),
 }  # fmt: skip
 """By what they are: the bytes and the whole line after the name, a pattern. All but the one without a face

@@ -25,7 +25,7 @@ from mien.systems.editing.sampler import SAMPLERS, SampleConfig
 Changes = dict[Any, Any]
 """New values by component."""
 
-_WORKER = {"concurrency_id": "editor", "concurrency_limit": 1, "api_visibility": "private"}
+_WORKER: dict[str, Any] = {"concurrency_id": "editor", "concurrency_limit": 1, "api_visibility": "private"}
 _LARGEST_SEED = 2**32 - 1
 
 
@@ -134,7 +134,7 @@ class Page:
 
     def _wire(self) -> None:
         taken = [self.opened, self.photo, self.upload, self.status, self.strip, self.compared, self.download]
-        asked = {
+        asked: set[Any] = {
             self.opened, self.strength, self.seed, self.sampler, self.steps, self.live_steps, self.guidance,
             self.mark, self.live, *self.sliders.values(),
         }  # fmt: skip
