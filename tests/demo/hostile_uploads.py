@@ -82,7 +82,7 @@ UPLOADS = {
         encode(PLAIN, "PNG", icc_profile=b"no profile"),
         "32 x 32 pixels; colour profile of no use: colours taken as sRGB",
     ),
-    "turned by EXIF": (_turned(), "20 x 30 pixels"),
+    "turned by EXIF": (_turned(), r"20 x 30 pixels; [^\n]* mirrored[^\n]*"),
     "behind a photo an archive": (encode(PLAIN, "PNG") + _zip(), "32 x 32 pixels"),
 }  # fmt: skip
 """By what they are: the bytes and the whole line after the name, a pattern. All but the one without a face

@@ -32,6 +32,7 @@ POLICY = "; ".join(
     )
 )  # fmt: skip
 """Content-Security-Policy: a browser asks no other server for anything."""
+_FORM = 1 << 20  # what a form may add to a file, bytes
 _HEADERS = [
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -44,7 +45,7 @@ class Guard:
 
     Args:
         app: what is guarded.
-        largest: longest body of a request, bytes.
+        largest: longest file of a request, bytes.
     """
 
     def __init__(self, app: App, largest: int) -> None:
@@ -57,6 +58,8 @@ class Guard:
             return
         refused = self._refused(scope)
         if refused is not None:
+            if refused[0] == 413:
+                await _read_away(receive)
             await _answer(send, *refused)
             return
 
@@ -77,9 +80,15 @@ class Guard:
         if not HOSTS.fullmatch(origin.removeprefix("http://")):
             return 403, "this page takes nothing from other pages"
         length = headers.get(b"content-length", b"0").decode("latin-1")
-        if not length.isdigit() or int(length) > self.largest:
+        if not length.isdigit() or int(length) > self.largest + _FORM:
             return 413, f"upload: file too large; keep it below {self.largest >> 20} MiB"
         return None
+
+
+async def _read_away(receive: Receive) -> None:
+    """A sender that is cut off while it still sends sees a broken connection and no answer."""
+    while (await receive()).get("more_body", False):
+        pass
 
 
 async def _answer(send: Send, status: int, line: str) -> None:

@@ -24,7 +24,6 @@ from mien.errors import MienError
 HOST = "127.0.0.1"
 FIRST_PORT = 7860
 """Where the search for a free port begins; Gradio's habit."""
-_FORM = 1 << 20  # what a form may add to a file, bytes
 
 
 def serve(
@@ -91,7 +90,7 @@ def _app(session: Session, folder: Path) -> Guard:
     )  # fmt: skip
     # Gradio checks that a file which a request names was uploaded only after its own `launch`.
     page.blocks.has_launched = True
-    return Guard(app, MAX_UPLOAD + _FORM)
+    return Guard(app, MAX_UPLOAD)
 
 
 def _run(app: Guard, door: socket.socket) -> None:
