@@ -80,9 +80,13 @@ def said(page: Any, text: str) -> str:
 
 
 def put(page: Any, element: str, value: float) -> None:
+    """Type a number beside a slider, once the slider is there, and wait until the slider stands there."""
+    stands = "([id, to]) => { const at = k => document.querySelector(`#${id} input[type=${k}]`)?.value;"
+    page.wait_for_function(stands + "return at('range') && at('range') == at('number') }", arg=[element, 0])
     box = page.locator(f"#{element} input[type=number]")
     box.fill(f"{value:g}")
     box.press("Enter")
+    page.wait_for_function(stands + "return at('range') == to }", arg=[element, f"{value:g}"])
 
 
 def send(page: Any, name: str, data: bytes) -> None:
@@ -113,7 +117,7 @@ def test_sliders_give_a_strip_an_edit_and_a_file(served: Served, browser: Any, t
     page.wait_for_selector("#strip img")
     page.click("#advanced button")
     put(page, "steps", 3)
-    put(page, "seed", 7)
+    page.locator("#seed input").fill("7")
     page.click("#edit")
     said(page, "AU4 -0.5, AU12 +3")
     page.wait_for_selector("#compared img")
