@@ -203,7 +203,7 @@ class EditSession(Session):
             what = f"{describe_ask(ask)!r} is not of action units alone"
             raise MienError(what, where="request", fix="give a run of rigface")
         whole = vector_of(ask.moves)
-        vectors = np.stack([np.float32(strength) * whole for strength in strengths])
+        vectors = np.stack([strength * whole for strength in strengths]).astype(np.float32)
         mask = self._mask(opened)
         return [Drawn(canvas, mask) for canvas in self.edit(opened, vectors, config, note)]
 

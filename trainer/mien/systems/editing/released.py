@@ -70,7 +70,8 @@ def backend_of(name: str, folder: Path) -> str | None:
     file = release_files(name, folder)["denoiser"]
     with _opened(file) as opened:
         metadata = opened.metadata() or {}
-    return metadata.get(_BACKEND, RELEASES[name].backend)
+    found: str | None = metadata.get(_BACKEND, RELEASES[name].backend)
+    return found
 
 
 def read_release(

@@ -75,8 +75,9 @@ def numbers_of(codes: Codes, where: object = "", shift: tuple[float, float] = (0
     camera = codes.camera
     # A crop that lies further right shows the face further left; its second shift moves the face down.
     lens = (camera.distance, camera.scale, camera.shift[0] - shift[0], camera.shift[1] + shift[1])
-    parts = (codes.shape, codes.albedo, codes.expression, codes.light.ravel(), lens, codes.gaze)
-    return (np.concatenate(parts, dtype=np.float32) - _USUAL) / SPREAD
+    rest = np.array([*lens, *codes.gaze], np.float32)
+    whole = np.concatenate([codes.shape, codes.albedo, codes.expression, codes.light.ravel(), rest])
+    return (whole - _USUAL) / SPREAD
 
 
 def codes_from(numbers: np.ndarray, pose: Pose) -> Codes:
