@@ -108,6 +108,7 @@ def test_sliders_give_a_strip_an_edit_and_a_file(served: Served, browser: Any, t
     asked: list[str] = []
     page = opened(served, browser, asked)
     assert "agreed" in page.inner_text("#consent")
+    page.click("#advanced button")  # early: what is typed while it unfolds is lost
     assert page.locator("[id^=slider-AU]").count() == 12
     assert "lip corner puller" in page.inner_text("#slider-AU12")
     page.locator("#samples button").nth(1).click()
@@ -115,7 +116,6 @@ def test_sliders_give_a_strip_an_edit_and_a_file(served: Served, browser: Any, t
     put(page, "slider-AU12", 3)
     page.locator("#slider-AU4 input[type=range]").press("ArrowLeft")
     page.wait_for_selector("#strip img")
-    page.click("#advanced button")
     put(page, "steps", 3)
     page.locator("#seed input").fill("7")
     page.click("#edit")
@@ -147,6 +147,12 @@ def test_the_strip_follows_and_all_to_zero_clears_it(visitor: Any) -> None:
     visitor.wait_for_selector("#strip img")
     before = visitor.locator("#strip img").get_attribute("src")
     put(visitor, "slider-AU26", 4)
+    visitor.wait_for_function(
+        "old => { const now = document.querySelector('#strip img'); return now && now.src != old }",
+        arg=before,
+    )
+    before = visitor.locator("#strip img").get_attribute("src")
+    visitor.locator("#samples button").nth(5).click()
     visitor.wait_for_function(
         "old => { const now = document.querySelector('#strip img'); return now && now.src != old }",
         arg=before,
@@ -279,6 +285,8 @@ def test_a_head_turns_and_the_light_with_a_run_of_rigface(
     page = opened(rigged, browser)
     assert "turn of the head" in page.inner_text("#slider-yaw")
     assert page.locator("[id^=slider-]").count() == 5 + 25
+    page.click("#advanced button")  # early: what is typed while it unfolds is lost
+    page.wait_for_selector("#steps input[type=range]")
     assert not page.is_visible("#guidance")
     page.locator("#samples button").nth(2).click()
     said(page, "sample 3.png")
@@ -287,7 +295,6 @@ def test_a_head_turns_and_the_light_with_a_run_of_rigface(
     put(page, "slider-light_gain", 0.5)
     put(page, "slider-AU12", 2)
     page.wait_for_selector("#strip img")
-    page.click("#advanced button")
     put(page, "steps", 2)
     page.click("#edit")
     said(page, "sample 3.png: yaw +15, light -40, light x 0.5, AU12 +2, times 1")

@@ -6,7 +6,7 @@ What a handler returns is a dict of what changes; a fault of the input becomes o
 from __future__ import annotations
 
 import html
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,12 @@ class Page:
     """
 
     def __init__(self, studio: Studio, samples: list[Photo]) -> None:
-        self.studio, self.samples = studio, samples
+        self.studio, self.samples, self._turns = studio, samples, count(1)
         with gr.Blocks(
             title="mien demo", analytics_enabled=False, fill_width=True, delete_cache=(600, KEPT)
         ) as self.blocks:
             self.opened = gr.State(None, time_to_live=KEPT)
+            self.turn = gr.State(0)
             self._head()
             with gr.Row(equal_height=False):
                 with gr.Column(scale=3, min_width=280):
@@ -133,16 +134,22 @@ class Page:
         )
 
     def _wire(self) -> None:
-        taken = [self.opened, self.photo, self.upload, self.status, self.strip, self.compared, self.download]
+        taken = [
+            self.opened, self.turn, self.photo, self.upload, self.status, self.strip, self.compared,
+            self.download,
+        ]  # fmt: skip
         asked: set[Any] = {
             self.opened, self.strength, self.seed, self.sampler, self.steps, self.live_steps, self.guidance,
             self.mark, self.live, *self.sliders.values(),
         }  # fmt: skip
-        follows = {"fn": self.on_change, "inputs": asked, "outputs": [self.strip, self.status], **_WORKER}
-        self.gallery.select(self.on_sample, None, taken, **_WORKER).then(**follows)
-        self.upload.upload(self.on_upload, [self.upload, self.whole], taken, **_WORKER).then(**follows)
-        moves = [self.live.change, *(slider.change for slider in self.sliders.values())]
-        gr.on(moves, **follows, trigger_mode="always_last", show_progress="minimal")
+        self.gallery.select(self.on_sample, None, taken, **_WORKER)
+        self.upload.upload(self.on_upload, [self.upload, self.whole], taken, **_WORKER)
+        # One event for all that the strip follows: of two, the older could come last and undo the newer.
+        moves = [self.turn.change, self.live.change, *(slider.change for slider in self.sliders.values())]
+        gr.on(
+            moves, self.on_change, asked, [self.strip, self.status], trigger_mode="always_last",
+            show_progress="minimal", **_WORKER,
+        )  # fmt: skip
         self.edit.click(self.on_edit, asked, [self.compared, self.download, self.status], **_WORKER)
         sliders = [*self.sliders.values()]
         rest = [control.rest for control in self.studio.session.controls]
@@ -196,7 +203,8 @@ class Page:
         height, width = photo.pixels.shape[:2]
         notes = [f"{photo.name}: {width} x {height} pixels", *photo.notes, *opened.crop.notes]
         return {
-            self.opened: opened, self.photo: self.studio.shown(opened), self.upload: None,
+            self.opened: opened, self.turn: next(self._turns), self.photo: self.studio.shown(opened),
+            self.upload: None,
             self.status: _said("; ".join(notes)), self.strip: None, self.compared: None,
             self.download: gr.DownloadButton(value=None, interactive=False),
         }  # fmt: skip
