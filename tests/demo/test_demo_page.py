@@ -15,39 +15,19 @@ import pytest
 from PIL import Image
 
 from demo.hostile_uploads import UPLOADS
-from editing_runs import untrained
 from mien.demo.samples import sample_faces
 from mien.demo.studio import MAX_UPLOAD
 from mien.editing.provenance import read_provenance
-from served_page import CHROMIUM, Served, chromium
+from served_page import CHROMIUM, Served, chromium, opened, put, said, send, serving
 
 pytest.importorskip("gradio")
 pytest.importorskip("playwright")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium; .ci/install-system installs one")
 
 
-NETWORKS = (
-    "model.unet.channels=[16,16]", "model.unet.groups=4", "model.unet.heads=2", "model.unet.prompt_width=8",
-)  # fmt: skip
-
-
-def serving(factory: pytest.TempPathFactory, editor: str, reader: str) -> Iterator[Served]:
-    root = factory.mktemp("runs")
-    run = untrained(root, editor, *NETWORKS)
-    seeing = untrained(root, reader, "model.widths=[8,8,8,8]")
-    page = Served(factory.mktemp("page"), run, "--reader", seeing)
-    yield page
-    page.end(9)
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield from serving(tmp_path_factory, "magicface/tiny", "facereader/tiny")
-
-
-@pytest.fixture(scope="module")
-def rigged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    yield from serving(tmp_path_factory, "rigface/tiny", "facereader/rig_tiny")
 
 
 @pytest.fixture(scope="module")
@@ -60,39 +40,6 @@ def browser() -> Iterator[Any]:
 def visitor(served: Served, browser: Any) -> Any:
     """One page for all that leaves it usable."""
     return opened(served, browser)
-
-
-def opened(served: Served, browser: Any, asked: list[str] | None = None) -> Any:
-    """A page of a new visitor; `asked` gets the address of all that the browser asks for."""
-    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
-    if asked is not None:
-        page.on("request", lambda request: asked.append(request.url))
-    page.set_default_timeout(300_000)
-    page.goto(served.url)
-    page.wait_for_selector("#edit")
-    return page
-
-
-def said(page: Any, text: str) -> str:
-    """The line on the page, once it holds `text`."""
-    page.wait_for_function("t => document.querySelector('#status').innerText.includes(t)", arg=text)
-    return page.inner_text("#status p")
-
-
-def put(page: Any, element: str, value: float) -> None:
-    """Type a number beside a slider, once the slider is there, and wait until the slider stands there."""
-    stands = "([id, to]) => { const at = k => document.querySelector(`#${id} input[type=${k}]`)?.value;"
-    page.wait_for_function(stands + "return at('range') && at('range') == at('number') }", arg=[element, 0])
-    box = page.locator(f"#{element} input[type=number]")
-    box.fill(f"{value:g}")
-    box.press("Enter")
-    page.wait_for_function(stands + "return at('range') == to }", arg=[element, f"{value:g}"])
-
-
-def send(page: Any, name: str, data: bytes) -> None:
-    page.set_input_files(
-        "#upload input[type=file]", [{"name": name, "mimeType": "image/png", "buffer": data}]
-    )
 
 
 def claim_of(page: Any, picture: str, folder: Path) -> dict[str, Any]:
@@ -277,39 +224,6 @@ def test_only_the_page_itself_is_there_for_this_machine_alone(served: Served) ->
     assert [place for place in listening if place.endswith(f":{int(port):04X}")] == [
         f"0100007F:{int(port):04X}"
     ]
-
-
-def test_a_head_turns_and_the_light_with_a_run_of_rigface(
-    rigged: Served, browser: Any, tmp_path: Path
-) -> None:
-    page = opened(rigged, browser)
-    assert "turn of the head" in page.inner_text("#slider-yaw")
-    assert page.locator("[id^=slider-]").count() == 5 + 25
-    page.click("#advanced button")  # early: what is typed while it unfolds is lost
-    page.wait_for_selector("#steps input[type=range]")
-    assert not page.is_visible("#guidance")
-    page.locator("#samples button").nth(2).click()
-    said(page, "sample 3.png")
-    put(page, "slider-yaw", 15)
-    put(page, "slider-light", -40)
-    put(page, "slider-light_gain", 0.5)
-    put(page, "slider-AU12", 2)
-    page.wait_for_selector("#strip img")
-    put(page, "steps", 2)
-    page.click("#edit")
-    said(page, "sample 3.png: yaw +15, light -40, light x 0.5, AU12 +2, times 1")
-    with page.expect_download() as coming:
-        page.click("#download")
-    coming.value.save_as(tmp_path / "edit.png")
-    proof = read_provenance(tmp_path / "edit.png")
-    assert proof.state == "intact"
-    parameters = proof.claim.actions[0].parameters
-    assert parameters["action_units"] == {"AU12": 2.0}
-    assert parameters["sliders"] == {"yaw": 15.0, "light": -40.0, "light_gain": 0.5}
-    page.click("#reset")
-    page.wait_for_function("!document.querySelector('#strip img')")
-    assert page.locator("#slider-light_gain input[type=number]").input_value() == "1"
-    page.context.close()
 
 
 def test_it_ends_without_a_trace(served: Served, visitor: Any) -> None:
