@@ -17,7 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from editing_runs import untrained
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+
+
+NETWORKS = (
+    "model.unet.channels=[16,16]", "model.unet.groups=4", "model.unet.heads=2", "model.unet.prompt_width=8",
+)  # fmt: skip
 
 
 class Served:
@@ -96,3 +105,46 @@ def chromium() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+def serving(factory: pytest.TempPathFactory, editor: str, reader: str) -> Iterator[Served]:
+    """The page of an untrained run of a recipe, with an untrained reader."""
+    root = factory.mktemp("runs")
+    run = untrained(root, editor, *NETWORKS)
+    seeing = untrained(root, reader, "model.widths=[8,8,8,8]")
+    page = Served(factory.mktemp("page"), run, "--reader", seeing)
+    yield page
+    page.end(9)
+
+
+def opened(served: Served, browser: Any, asked: list[str] | None = None) -> Any:
+    """A page of a new visitor; `asked` gets the address of all that the browser asks for."""
+    page = browser.new_context(viewport={"width": 1400, "height": 1000}).new_page()
+    if asked is not None:
+        page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(300_000)
+    page.goto(served.url)
+    page.wait_for_selector("#edit")
+    return page
+
+
+def said(page: Any, text: str) -> str:
+    """The line on the page, once it holds `text`."""
+    page.wait_for_function("t => document.querySelector('#status').innerText.includes(t)", arg=text)
+    return page.inner_text("#status p")
+
+
+def put(page: Any, element: str, value: float) -> None:
+    """Type a number beside a slider, once the slider is there, and wait until the slider stands there."""
+    stands = "([id, to]) => { const at = k => document.querySelector(`#${id} input[type=${k}]`)?.value;"
+    page.wait_for_function(stands + "return at('range') && at('range') == at('number') }", arg=[element, 0])
+    box = page.locator(f"#{element} input[type=number]")
+    box.fill(f"{value:g}")
+    box.press("Enter")
+    page.wait_for_function(stands + "return at('range') == to }", arg=[element, f"{value:g}"])
+
+
+def send(page: Any, name: str, data: bytes) -> None:
+    page.set_input_files(
+        "#upload input[type=file]", [{"name": name, "mimeType": "image/png", "buffer": data}]
+    )

@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from editing_runs import untrained
 from mien import cli
-from mien.demo.controls import handle_of, moved
 from mien.demo.server import HOST, bind
-from mien.editing.session import EditSession
 from mien.errors import MienError
-from mien.systems.editing.pair_rules import UNITS
-from untrained_editors import untrained
 
 
 def mien(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -57,31 +54,6 @@ def test_a_run_of_another_system_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     pytest.importorskip("gradio")
-    reader = untrained(tmp_path, "facereader/tiny")
-    assert mien(monkeypatch, "demo", reader.path, "--port", 0, "--no-browser") == 2
+    reader = untrained(tmp_path, "facereader/tiny", "model.widths=[8,8,8,8]")
+    assert mien(monkeypatch, "demo", reader, "--port", 0, "--no-browser") == 2
     assert "a run of facereader edits no faces" in capsys.readouterr().err
-
-
-def test_controls_are_data_and_say_what_was_asked(tmp_path: Path) -> None:
-    run, reader = untrained(tmp_path, "magicface/tiny"), untrained(tmp_path, "facereader/tiny")
-    handle = handle_of(EditSession(run.path, reader.path))
-    (group,) = handle.groups
-    assert [control.key for control in group.controls] == [f"AU{unit}" for unit in UNITS]
-    assert {(control.lowest, control.highest) for control in group.controls} == {(-5.0, 5.0)}
-    values = dict.fromkeys((control.key for control in group.controls), 0.0) | {"AU12": 3.0}
-    assert handle.asked(values) == {"action_units": {"AU12": 3.0}, "mask_mode": "face"}
-    assert handle.words(values) == "AU12 +3"
-    assert handle.guidance == 1.0
-    assert moved(values)
-    assert not moved(values | {"AU12": 0.0})
-
-
-def test_an_editor_that_no_page_knows_is_refused() -> None:
-    class Session:
-        editor = object()
-
-        class model:
-            run = "strange"
-
-    with pytest.raises(MienError, match="strange: no page for object"):
-        handle_of(Session())

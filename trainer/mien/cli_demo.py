@@ -15,7 +15,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    run: Annotated[Path, typer.Argument(help="Run folder of magicface.", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="Run folder of magicface or rigface.", show_default=False)],
     reader: Annotated[
         Path | None,
         typer.Option(help="Run folder of facereader; default the newest beside the run.", show_default=False),
@@ -27,6 +27,9 @@ def demo(
         ),
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in a browser.")] = True,
+    rig: Annotated[
+        Path | None, typer.Option(help="rigface: a 3D face in place of the built-in one.", show_default=False)
+    ] = None,
     which: Annotated[str, typer.Option(help="Checkpoint: last, best or a step.")] = "last",
 ) -> None:
     """Edit faces on a page of this machine: sliders, a live strip, before and after, a file to keep.
@@ -39,11 +42,11 @@ def demo(
     require_gradio()
     from mien.demo.server import serve
     from mien.editing.claim import CONSENT
-    from mien.editing.session import EditSession
+    from mien.editing.rig_session import open_session
 
     print(CONSENT, file=sys.stderr)
     serve(
-        lambda: EditSession(run, reader, which),
+        lambda: open_session(run, reader, which, rig),
         port,
         lambda address: print(address, flush=True),
         browser,

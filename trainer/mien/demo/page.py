@@ -6,7 +6,7 @@ What a handler returns is a dict of what changes; a fault of the input becomes o
 from __future__ import annotations
 
 import html
-from itertools import count
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import gradio as gr
 
 from mien.demo.studio import KEPT, MAX_UPLOAD, Asked, Studio
 from mien.editing.claim import CONSENT
+from mien.editing.controls import Control
+from mien.editing.request import Ask, describe_ask
 from mien.editing.session import Opened
 from mien.editing.upload import Photo
 from mien.errors import DataError, MienError
@@ -77,16 +79,14 @@ class Page:
     def _controls(self) -> None:
         gr.HTML("<h2>2. What changes</h2>")
         self.sliders: dict[str, gr.Slider] = {}
-        for group in self.studio.handle.groups:
-            units = ", ".join(dict.fromkeys(control.unit for control in group.controls))
-            _caption(f"{group.title}, {units}; 0 stays")
+        for title, controls in groupby(self.studio.session.controls, key=lambda control: control.group):
+            shown = list(controls)
+            units = dict.fromkeys(control.unit for control in shown)
+            _caption(f"{title.capitalize()}, {' or '.join(units)}")
             with gr.Row(elem_classes="sliders"):
-                for control in group.controls:
-                    self.sliders[control.key] = gr.Slider(
-                        control.lowest, control.highest, 0, step=control.step, label=control.label,
-                        min_width=150, buttons=[], elem_id=f"slider-{control.key}",
-                    )  # fmt: skip
-        self.reset = gr.Button("All to 0", size="sm", elem_id="reset")
+                for control in shown:
+                    self.sliders[control.name] = _slider(control)
+        self.reset = gr.Button("All to rest", size="sm", elem_id="reset")
         self._advanced()
 
     def _advanced(self) -> None:
@@ -101,11 +101,12 @@ class Page:
             self.guidance = gr.Slider(
                 0,
                 10,
-                self.studio.handle.guidance,
+                self.studio.session.guidance,
                 step=0.1,
                 label="Guidance; 1 is none",
                 buttons=[],
                 elem_id="guidance",
+                visible=self.studio.session.system == "magicface",  # rigface leaves nothing out in training
             )
 
     def _result(self) -> None:
@@ -151,7 +152,8 @@ class Page:
         )  # fmt: skip
         self.edit.click(self.on_edit, asked, [self.compared, self.download, self.status], **_WORKER)
         sliders = [*self.sliders.values()]
-        self.reset.click(lambda: [0] * len(sliders), None, sliders, api_visibility="private")
+        rest = [control.rest for control in self.studio.session.controls]
+        self.reset.click(lambda: rest, None, sliders, api_visibility="private")
 
     def on_sample(self, event: gr.SelectData) -> Changes:
         """A drawn face is chosen."""
@@ -172,7 +174,7 @@ class Page:
     def on_change(self, data: Changes) -> Changes:
         """A slider has moved, or there is another face: a new strip, or none."""
         opened = data[self.opened]
-        if opened is None or not data[self.live] or not any(data[one] for one in self.sliders.values()):
+        if opened is None or not data[self.live] or not self._ask(data).moves:
             return {self.strip: None}
         try:
             return {self.strip: str(self.studio.strip(opened, self._asked(data, data[self.live_steps])))}
@@ -189,7 +191,7 @@ class Page:
             made = self.studio.edit(opened, asked)
         except MienError as error:
             return {self.status: _said(str(error), bad=True)}
-        words = f"{self.studio.handle.words(asked.values)}, times {asked.strength:g}"
+        words = f"{describe_ask(asked.ask)}, times {asked.strength:g}"
         return {
             self.compared: (str(made.before), str(made.after)),
             self.download: gr.DownloadButton(value=str(made.whole), interactive=True),
@@ -220,8 +222,21 @@ class Page:
             sampler=data[self.sampler], steps=int(steps), seed=int(seed),
             guidance=Guidance(scale=data[self.guidance]),
         )  # fmt: skip
-        values = {key: float(data[slider]) for key, slider in self.sliders.items()}
-        return Asked(values, float(data[self.strength]), sample, bool(data[self.mark]))
+        return Asked(self._ask(data), float(data[self.strength]), sample, bool(data[self.mark]))
+
+    def _ask(self, data: Changes) -> Ask:
+        """Those sliders that do not rest."""
+        rest = {control.name: control.rest for control in self.studio.session.controls}
+        moves = {name: float(data[slider]) for name, slider in self.sliders.items()}
+        return Ask({name: value for name, value in moves.items() if value != rest[name]})
+
+
+def _slider(control: Control) -> gr.Slider:
+    label = f"{control.name} {control.title}" if control.name.startswith("AU") else control.title
+    return gr.Slider(
+        control.least, control.most, control.rest, step=control.step, label=label, min_width=150, buttons=[],
+        elem_id=f"slider-{control.name}",
+    )  # fmt: skip
 
 
 def _caption(text: str) -> None:

@@ -14,12 +14,11 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mien.demo.controls import handle_of
 from mien.demo.guard import Guard
 from mien.demo.needs import require_gradio
 from mien.demo.samples import sample_faces
 from mien.demo.studio import MAX_UPLOAD, Studio
-from mien.editing.session import EditSession
+from mien.editing.session import Session
 from mien.errors import MienError
 
 HOST = "127.0.0.1"
@@ -28,7 +27,7 @@ FIRST_PORT = 7860
 
 
 def serve(
-    session: Callable[[], EditSession], port: int | None, say: Callable[[str], None], browser: bool
+    session: Callable[[], Session], port: int | None, say: Callable[[str], None], browser: bool
 ) -> None:
     """Show the page until the process is told to end.
 
@@ -73,7 +72,7 @@ def bind(port: int | None) -> socket.socket:
     raise MienError(f"port {port} cannot be used: {reason}", where="--port", fix=fix)
 
 
-def _app(session: EditSession, folder: Path) -> Guard:
+def _app(session: Session, folder: Path) -> Guard:
     import gradio as gr
     from fastapi import FastAPI
 
@@ -82,7 +81,7 @@ def _app(session: EditSession, folder: Path) -> Guard:
 
     made = folder / "made"
     made.mkdir()
-    page = Page(Studio(session, handle_of(session), made), sample_faces())
+    page = Page(Studio(session, made), sample_faces())
     outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app = gr.mount_gradio_app(
         outer, page.blocks, path="/", server_name=HOST, allowed_paths=[], show_error=False,

@@ -17,10 +17,11 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image
 
-from mien.demo.controls import Handle, Values, moved
 from mien.editing.claim import Ingredient, Origin
+from mien.editing.command import told
 from mien.editing.provenance import write_edit
-from mien.editing.session import EditSession, NoFace, Opened, Picture
+from mien.editing.request import Ask, describe_ask
+from mien.editing.session import NoFace, Opened, Picture, Session
 from mien.editing.strip import edit_strip
 from mien.editing.upload import Photo, read_photo, safe_name
 from mien.errors import DataError, MienError
@@ -41,13 +42,13 @@ class Asked:
     """What a person asks for.
 
     Attributes:
-        values: where the controls stand.
-        strength: multiple of them.
+        ask: the edit.
+        strength: multiple of it.
         sample: how to sample.
         mark: whether to draw "AI edit".
     """
 
-    values: Values
+    ask: Ask
     strength: float
     sample: SampleConfig
     mark: bool
@@ -68,16 +69,15 @@ class Edited:
 
 
 class Studio:
-    """A session with its handle, and a folder for what it makes.
+    """A session, and a folder for what it makes.
 
     Args:
-        session: run and reader.
-        handle: of the session.
+        session: run and reader, of any system that edits.
         folder: for files; whoever made it deletes it.
     """
 
-    def __init__(self, session: EditSession, handle: Handle, folder: Path) -> None:
-        self.session, self.handle, self.folder = session, handle, folder
+    def __init__(self, session: Session, folder: Path) -> None:
+        self.session, self.folder = session, folder
 
     def take(self, photo: Photo, whole: bool) -> Opened:
         """Find the face of a photo; `whole` says that it is a face crop.
@@ -116,10 +116,10 @@ class Studio:
             MienError: if no control has been moved.
         """
         _require_change(asked)
-        canvases = self.handle.edit(opened, asked.values, STRENGTHS, asked.sample)
+        drawn = self.session.draw(opened, asked.ask, STRENGTHS, asked.sample)
         heads = [f"x {strength:g}" for strength in STRENGTHS]
-        title = self.handle.words(asked.values)
-        sheet = edit_strip(opened.crop.canvas, [canvases], [""], heads, title=title)
+        made, title = [[one.canvas for one in drawn]], describe_ask(asked.ask)
+        sheet = edit_strip(opened.crop.canvas, made, [""], heads, title=title)
         return self._save(sheet, "strip", opened.photo, self._origin(opened, asked, STRENGTHS), asked.mark)
 
     def edit(self, opened: Opened, asked: Asked) -> Edited:
@@ -129,25 +129,20 @@ class Studio:
             MienError: if no control has been moved.
         """
         _require_change(asked)
-        (canvas,) = self.handle.edit(opened, asked.values, [asked.strength], asked.sample)
-        made, photo = self.session.paste(opened, canvas), opened.photo
+        (drawn,) = self.session.draw(opened, asked.ask, [asked.strength], asked.sample)
+        made, photo = self.session.place(opened, drawn), opened.photo
         origin = self._origin(opened, asked, [asked.strength])
         before = self._plain(self.shown(opened))
         after = self._save(_fitted(made[opened.crop.covered]), "after", photo, origin, asked.mark)
         return Edited(before, after, self._save(made, "edit", photo, origin, asked.mark))
 
     def _origin(self, opened: Opened, asked: Asked, strengths: Sequence[float]) -> Origin:
-        sample = asked.sample
         return Origin(
             created=datetime.datetime.now(datetime.UTC),
-            parameters={
-                **self.handle.asked(asked.values), "strengths": list(strengths), "sampler": sample.sampler,
-                "steps": sample.steps, "seed": sample.seed,
-                "guidance": sample.guidance.model_dump(mode="json"),
-            },
+            parameters=told(self.session, asked.ask, strengths, asked.sample),
             ingredient=Ingredient.of(opened.photo),
             model=self.session.model,
-        )  # fmt: skip
+        )
 
     def _save(self, pixels: Picture, what: str, photo: Photo, origin: Origin, mark: bool) -> Path:
         name = safe_name(f"{PurePath(photo.name).stem} {what}.png")
@@ -167,8 +162,8 @@ class Studio:
 
 
 def _require_change(asked: Asked) -> None:
-    if not moved(asked.values) or not asked.strength:
-        raise MienError("nothing to edit", where="controls", fix="move a slider away from 0")
+    if not asked.ask.moves or not asked.strength:
+        raise MienError("nothing to edit", where="controls", fix="move a slider")
 
 
 def _fitted(pixels: Picture) -> Picture:

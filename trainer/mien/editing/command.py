@@ -174,7 +174,7 @@ class _Work:
         made = _finish(session, opened, drawn, request)
         origin = Origin(
             created=datetime.datetime.now(datetime.UTC),
-            parameters=_told(session, request, sample),
+            parameters=told(session, request.ask, request.strengths, sample),
             ingredient=Ingredient.of(photo),
             inputs=(Ingredient.of(self.target.photo, "inputTo"),) if self.target else (),
             model=session.model,
@@ -183,15 +183,17 @@ class _Work:
         return write_edit(file, made, origin, source=source, visible_mark=request.mark)
 
 
-def _told(session: Session, request: Request, sample: SampleConfig) -> dict[str, JsonValue]:
-    """What a claim says of the request."""
-    moves = {name: round(float(value), 4) for name, value in request.ask.moves.items() if value}
+def told(
+    session: Session, ask: Ask, strengths: Sequence[float], sample: SampleConfig
+) -> dict[str, JsonValue]:
+    """What a claim says of a request: the edit, its multiples, how it was sampled."""
+    moves = {name: round(float(value), 4) for name, value in ask.moves.items() if value}
     units: dict[str, JsonValue] = {name: by for name, by in moves.items() if name.startswith("AU")}
     others: dict[str, JsonValue] = {name: by for name, by in moves.items() if name not in units}
     return {
         "action_units": units, **({"sliders": others} if others else {}),
-        **({"modes": request.ask.modes} if request.ask.modes else {}),
-        "strengths": list(request.strengths), "sampler": sample.sampler, "steps": sample.steps,
+        **({"modes": ask.modes} if ask.modes else {}),
+        "strengths": list(strengths), "sampler": sample.sampler, "steps": sample.steps,
         "seed": sample.seed, "guidance": sample.guidance.model_dump(mode="json"), **session.facts,
     }  # fmt: skip
 
