@@ -9,8 +9,10 @@ import torch
 from mien.data.decode import decode
 from mien.data.reader import Sample, ShardSet
 from mien.errors import DataError
+from mien.faces.production import png
 from mien.systems.editing.config import CodecConfig, UNetConfig
 from mien.systems.editing.face_pairs import make_pairs
+from mien.systems.editing.pair_samples import picture
 from mien.systems.magicface.config import MagicFaceModel
 from mien.systems.magicface.samples import Transform, difference
 
@@ -50,7 +52,8 @@ def test_the_condition_is_made_of_the_target(pairs: ShardSet) -> None:
     item = Transform(TINY)(sample, RNG, 0)
     swapped = change(sample, **{"src.png": sample.members["tgt.png"]})
     assert torch.equal(Transform(TINY)(swapped, RNG, 0)["cond"], item["cond"])
-    other = change(sample, **{"tgt.png": sample.members["src.png"]})
+    inverse = 255 - picture(sample, "tgt", 48)[0].permute(1, 2, 0).numpy()  # a still video has one background
+    other = change(sample, **{"tgt.png": png(inverse)})
     assert not torch.equal(Transform(TINY)(other, RNG, 0)["cond"], item["cond"])
     face = Transform(TINY.model_copy(update={"mask_mode": "face"}))(sample, RNG, 0)
     assert int((face["cond"] > 0).sum()) > int((item["cond"] > 0).sum())  # hair stays
