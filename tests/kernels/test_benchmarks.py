@@ -20,19 +20,18 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize(
-    ("stem", "peer", "ways"),
-    [
-        ("contrast", "open_clip", {"open_clip", "autograd", "dense", "chunked"}),
-        ("mine", "dense", {"dense", "chunked"}),
-        ("group_patches", "dense", {"dense", "chunked"}),
+    ("stem", "peer", "sizes", "ways"),
+    [  # each way and size is a process
+        ("contrast", "open_clip", (48,), {"open_clip", "autograd", "dense", "chunked"}),
+        ("mine", "dense", (48, 96), {"dense", "chunked"}),
+        ("group_patches", "dense", (96,), {"dense", "chunked"}),
     ],
 )
-def test_a_benchmark_prints_and_writes_what_it_measured(tmp_path, stem, peer, ways):
+def test_a_benchmark_prints_and_writes_what_it_measured(tmp_path, stem, peer, sizes, ways):
     done = run(
         HERE / f"{stem}.py",
         "--sizes",
-        48,
-        96,
+        *sizes,
         "--depths",
         16,
         "--repeats",
@@ -45,9 +44,7 @@ def test_a_benchmark_prints_and_writes_what_it_measured(tmp_path, stem, peer, wa
     assert done.returncode == 0, done.stderr
     (table,) = tmp_path.glob(f"{stem}-*.csv")
     rows = list(csv.DictReader(table.open()))
-    assert {(row["way"], row["size"]) for row in rows} == {
-        (way, size) for way in ways for size in ("48", "96")
-    }
+    assert {(row["way"], row["size"]) for row in rows} == {(way, str(size)) for way in ways for size in sizes}
     assert all(float(row["seconds"]) > 0 and float(row["error"]) < 1e-4 for row in rows)
     assert table.with_suffix(".svg").read_text().count("<path") > 20
     printed = table.with_suffix(".md").read_text()
