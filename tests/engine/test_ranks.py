@@ -27,7 +27,7 @@ PRECISIONS = {
 }
 LOSS = {"64": 1e-8, "32": 1e-5}
 WEIGHTS = {"64": 1e-10, "32": 1e-4}
-CASES = [(precision, world) for precision in PRECISIONS for world in (2, 4)]
+CASES = [("64", 2), ("64", 4), ("32", 2)]
 Runs = dict[tuple[str, int], RunFolder]
 
 
@@ -36,7 +36,7 @@ def runs(sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Run
     """Runs of 50 steps by precision and number of ranks."""
     found = {}
     for precision, keys in PRECISIONS.items():
-        for world in (1, 2, 4):
+        for world in (1, *(world for case, world in CASES if case == precision)):
             root = tmp_path_factory.mktemp(f"ranks{world}")
             length = (f"engine.max_steps={STEPS}", "engine.checkpoint_every=1000")
             sessions = ranks(world, overrides(sets, root, *length, *keys), root)

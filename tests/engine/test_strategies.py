@@ -72,9 +72,17 @@ def test_fifty_steps_are_those_of_one_process(
     assert other["adam_steps"] == one["adam_steps"]
 
 
-CHAIN = [("ddp", 1), ("zero2", 2), ("fsdp2", 4), ("ddp", 2), ("fsdp2", 1), ("zero3", 2), ("zero2", 1),
-         ("fsdp2", 2), ("zero2", 4), ("ddp", 4)]  # fmt: skip
-LEG = 5
+CHAIN = [
+    ("ddp", 1),
+    ("zero2", 2),
+    ("fsdp2", 4),
+    ("ddp", 2),
+    ("zero3", 2),
+    ("fsdp2", 1),
+    ("zero2", 4),
+    ("ddp", 1),
+]
+LEG = 6
 
 
 def test_a_run_wanders_through_all_layouts(sets: dict[str, Path], alone: RunFolder, tmp_path: Path) -> None:
@@ -82,10 +90,11 @@ def test_a_run_wanders_through_all_layouts(sets: dict[str, Path], alone: RunFold
     for number, (layout, world) in enumerate(CHAIN, 1):
         keys = (f"engine.max_steps={number * LEG}", "data.val=null", *LAYOUTS[layout])
         folder = run(sets, tmp_path, world, *keys, resume=number > 1)
-    assert samples(folder) == samples(alone)
-    assert curve(folder) == pytest.approx(curve(alone), rel=1e-5)
+    steps = len(CHAIN) * LEG
+    assert samples(folder) == [row for row in samples(alone) if row[0] <= steps]
+    assert curve(folder) == pytest.approx(curve(alone)[:steps], rel=1e-5)
     assert len(folder.info["sessions"]) == len(CHAIN)
-    parts = {path.name for path in folder.checkpoint("45").path.glob("part-*")}
+    parts = {path.name for path in folder.checkpoint(str(steps - LEG)).path.glob("part-*")}
     assert parts == {f"part-0000{rank}-of-00004.safetensors" for rank in range(4)}  # ZeRO-2 on four
 
 
@@ -102,33 +111,43 @@ def test_a_sharded_checkpoint_exports_the_same_weights(
         assert (other[name] - tensor).nan_to_num().abs().max() < 1e-4, name
 
 
+def poisoned(sets: dict[str, Path], root: Path, world: int, layout: str) -> RunFolder:
+    """Twelve steps, two of them not finite on the last rank."""
+    root.mkdir(exist_ok=True)
+    keys = overrides(sets, root, "engine.max_steps=12", *QUIET, *LAYOUTS[layout])
+    for session in ranks(world, keys, root, poison={world - 1: (4, 8)}):
+        assert session.wait() == 0, session.said()
+    folder = only_run(root)
+    entries = [json.loads(line) for line in (folder.path / "nonfinite.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in entries] == [4, 8]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def skipping(sets: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """One process that skips."""
+    return poisoned(sets, tmp_path_factory.mktemp("skipping"), 1, "ddp")
+
+
 @pytest.mark.parametrize("layout", ["fsdp2", "zero1", "zero2", "zero3", "zero2-offload"])
-def test_a_step_that_is_not_finite_is_skipped(sets: dict[str, Path], tmp_path: Path, layout: str) -> None:
-    found = {}
-    for name, world in (("ddp", 1), (layout, 2)):
-        root = tmp_path / name
-        root.mkdir()
-        keys = overrides(sets, root, "engine.max_steps=12", *QUIET, *LAYOUTS[name])
-        sessions = ranks(world, keys, root, poison={world - 1: (4, 8)})
-        for session in sessions:
-            assert session.wait() == 0, session.said()
-        found[name] = only_run(root)
-        entries = [
-            json.loads(line) for line in (found[name].path / "nonfinite.jsonl").read_text().splitlines()
-        ]
-        assert [entry["step"] for entry in entries] == [4, 8]
-    assert curve(found[layout]) == pytest.approx(curve(found["ddp"]), rel=1e-5)
+def test_a_step_that_is_not_finite_is_skipped(
+    sets: dict[str, Path], skipping: RunFolder, tmp_path: Path, layout: str
+) -> None:
+    assert curve(poisoned(sets, tmp_path, 2, layout)) == pytest.approx(curve(skipping), rel=1e-5)
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("32", 1e-5), ("bf16", 3e-2)])
+@pytest.mark.parametrize(
+    ("precision", "bound", "layouts"),
+    [("32", 1e-5, ("ddp", "fsdp2", "zero3")), ("bf16", 3e-2, ("fsdp2", "zero2"))],
+)
 def test_accumulation_recomputation_and_bfloat16(
-    sets: dict[str, Path], tmp_path: Path, precision: str, bound: float
+    sets: dict[str, Path], tmp_path: Path, precision: str, bound: float, layouts: tuple[str, ...]
 ) -> None:
     """Micro batches make another contrast than the whole batch, but the same one in every layout."""
     keys = ("engine.max_steps=8", "engine.accumulate=2", "model.checkpointing=true")
     keys = (*keys, f"engine.precision={precision}", "data.val=null")
     one = run(sets, tmp_path / "one", 1, *keys)
-    for layout in ("ddp", "fsdp2", "zero2", "zero3"):
+    for layout in layouts:
         two = run(sets, tmp_path / layout, 2, *keys, *LAYOUTS[layout])
         assert samples(two) == samples(one)
         assert curve(two) == pytest.approx(curve(one), rel=bound), layout

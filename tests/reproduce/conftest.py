@@ -16,7 +16,7 @@ from mien.reproduce.jobs import Job
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs train in forked processes: `python -m mien train` imports for seconds before it trains for one.
 
-    The tests without this fixture, such as that of the ablation, use the command.
+    The tests without this fixture, such as that of the ways to train, use the command.
     """
 
     def run(self: Job, threads: int) -> Path:

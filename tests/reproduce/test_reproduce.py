@@ -44,6 +44,7 @@ def runs(root: Path) -> list[str]:
     return sorted(str(file.parent) for file in root.rglob("run.json"))
 
 
+@pytest.mark.usefixtures("forked")
 def test_ablation_scores_every_variant_and_trains_nothing_twice(data: Path, tmp_path: Path) -> None:
     short = (*SMALL, "engine.max_steps=2")
     table = ablation.reproduce(data, tmp_path, seeds=1, parallel=2, threads=1, overrides=short)
