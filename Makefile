@@ -18,7 +18,7 @@ RECIPE ?= emocapclip/tiny
 TIMES ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-editing bench-gpu reproduce-ablation reproduce-twins reproduce-units reproduce-wild reproduce-editing reproduce-ranks reproduce-layouts reproduce-backends clean
+.PHONY: help setup pretrain data check test bench bench-step bench-stream bench-faces bench-kernels bench-checkpoint bench-startup bench-faults bench-kills bench-remote bench-plan bench-editing bench-gpu reproduce-ablation reproduce-twins reproduce-units reproduce-wild reproduce-editing reproduce-rig reproduce-ranks reproduce-layouts reproduce-backends clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -118,6 +118,9 @@ reproduce-wild: setup  ## Photographs in PHOTOS (with labels.csv), towers of run
 
 reproduce-editing: setup  ## MagicFace on pairs of the face world, three seeds, measured on people never seen
 	$(BIN)/python -m mien.reproduce editing $(if $(VARIANTS),--variants)
+
+reproduce-rig: setup  ## RigFace on pairs of the face world, three seeds, measured on people never seen
+	$(BIN)/python -m mien.reproduce rig-editing $(if $(VARIANTS),--variants)
 
 reproduce-ranks: data  ## 50 steps on 1, 2 and 4 processes: how far losses and weights are apart
 	$(BIN)/python -m mien.reproduce ranks --data $(DATA)

@@ -88,7 +88,8 @@ LEG = 6
 def test_a_run_wanders_through_all_layouts(sets: dict[str, Path], alone: RunFolder, tmp_path: Path) -> None:
     """Each leg continues what another strategy and number of processes wrote."""
     for number, (layout, world) in enumerate(CHAIN, 1):
-        keys = (f"engine.max_steps={number * LEG}", "data.val=null", *LAYOUTS[layout])
+        length = (f"engine.max_steps={number * LEG}", f"engine.checkpoint_every={LEG}")
+        keys = (*length, "data.val=null", *LAYOUTS[layout])
         folder = run(sets, tmp_path, world, *keys, resume=number > 1)
     steps = len(CHAIN) * LEG
     assert samples(folder) == [row for row in samples(alone) if row[0] <= steps]

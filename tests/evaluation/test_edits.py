@@ -32,6 +32,9 @@ class Knows:
         rest = torch.zeros(len(pictures), 3)
         return Measured(torch.from_numpy(units), rest, rest)
 
+    def changes(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        return self.measure(after).units - self.measure(before).units
+
 
 @pytest.fixture(scope="module")
 def asked() -> list[Ask]:

@@ -14,9 +14,9 @@ from mien.evaluation.edit_table import COLUMNS, STILL
 from mien.reproduce import editing
 
 READER = (
-    "model.image_size=32", "model.widths=[8,8,8,8]", "model.embed=8", "engine.max_steps=2",
-    "engine.schedule.warmup=1", "engine.global_batch=8", "engine.val_every=null", "data.val=null",
-    "data.workers=0", "tracking.wandb=off",
+    "model.image_size=32", "model.widths=[8,8,8,8]", "model.changes=[8,8,8,8]", "model.embed=8",
+    "engine.max_steps=2", "engine.schedule.warmup=1", "engine.global_batch=8", "engine.val_every=null",
+    "data.val=null", "data.workers=0", "tracking.wandb=off",
 )  # fmt: skip
 
 

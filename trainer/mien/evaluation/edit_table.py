@@ -41,24 +41,24 @@ units of each one's own quotient; pose in degrees; background and picture RMSE o
 def table(rows: Mapping[str, Sequence[Scores]]) -> str:
     """Markdown: a row a method, mean and deviation over its seeds; `STILL` is among them."""
     still = rows[STILL][0]
-    lines = [_line("method", "seeds", *COLUMNS), _line("---", *["---:"] * (1 + len(COLUMNS)))]
+    lines = [line("method", "seeds", *COLUMNS), line("---", *["---:"] * (1 + len(COLUMNS)))]
     for name, scores in rows.items():
-        cells = [_spread([measure(one, still) for one in scores]) for measure in COLUMNS.values()]
-        lines.append(_line(name, str(len(scores)), *cells))
+        cells = [spread([measure(one, still) for one in scores]) for measure in COLUMNS.values()]
+        lines.append(line(name, str(len(scores)), *cells))
     return "\n".join(lines) + "\n"
 
 
 def unit_table(rows: Mapping[str, Sequence[Scores]]) -> str:
     """Markdown: of each unit the error as a share of that of no edit, and the correlation: means of seeds."""
     still = rows[STILL][0]
-    lines = [_line("method", *(f"AU{unit}" for unit in UNITS)), _line("---", *["---:"] * len(UNITS))]
+    lines = [line("method", *(f"AU{unit}" for unit in UNITS)), line("---", *["---:"] * len(UNITS))]
     for name, scores in rows.items():
         if name == STILL:
             continue
         shares = np.mean([one.error / still.error for one in scores], axis=0)
         correlations = np.mean([one.correlation for one in scores], axis=0)
         cells = [f"{share:.2f} / {r:.2f}" for share, r in zip(shares, correlations, strict=True)]
-        lines.append(_line(name, *cells))
+        lines.append(line(name, *cells))
     return "\n".join(lines) + "\n"
 
 
@@ -99,10 +99,14 @@ def _others(leakage: NDArray[np.floating]) -> NDArray[np.floating]:
     return leakage[~np.eye(len(leakage), dtype=bool)]
 
 
-def _line(*cells: str) -> str:
+def line(*cells: str) -> str:
+    """A row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """Mean and deviation of several numbers; an empty cell where there are none."""
+    if np.isnan(values).any():
+        return ""
     mean = f"{np.mean(values):.3g}"
     return mean if len(values) == 1 else f"{mean} +- {np.std(values, ddof=1):.2g}"

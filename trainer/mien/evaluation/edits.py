@@ -83,9 +83,9 @@ class Scores:
     Attributes:
         unit: int [E], which unit was moved.
         asked: float [E, 12], differences asked for.
-        moved: float [E, 12], measured on the edit less measured on the source.
+        moved: float [E, 12], change from source to edit, measured on both pictures together.
         wanted: float [E, 12], intensities asked for.
-        shown: float [E, 12], intensities measured.
+        shown: float [E, 12], intensities measured on the edit alone.
         identity: float [E], L2 distance of the identity rows of edit and source.
         background: float [E], RMSE outside the mask, of values 0..1.
         pose: float [E], RMSE of pitch, yaw and roll in degrees, edit against source.
@@ -104,8 +104,8 @@ class Scores:
 
     @property
     def error(self) -> Floats:
-        """Mean absolute error of the moved unit's intensity, for each of the 12; nan where none moved."""
-        return self._by_unit(np.abs(self.shown - self.wanted))
+        """Mean absolute error of the moved unit's change, for each of the 12; nan where none moved."""
+        return self._by_unit(np.abs(self.moved - self.asked))
 
     @property
     def correlation(self) -> Floats:
@@ -130,7 +130,7 @@ class Scores:
 
     @property
     def square(self) -> float:
-        """Mean squared error of all 12 intensities: the paper's AU number."""
+        """Mean squared error of all 12 intensities, read off the edit alone: the paper's AU number."""
         return float(np.square(self.shown - self.wanted).mean())
 
     def _by_unit(self, values: Floats) -> Floats:
@@ -148,11 +148,12 @@ def score(
     Args:
         asked: faces, and what is asked of them.
         make: gives the edits of an ask, uint8 [E, 3, S, S].
-        reader: reads units, pose and, unless `identity` is given, who it is.
+        reader: reads changes, units, pose and, unless `identity` is given, who it is.
         identity: tells how far the person moved; None takes the reader.
 
     Raises:
         DataError: if `identity` gives no rows.
+        RunError: if the reader was not trained to read changes.
     """
     parts = [_score_one(ask, make(ask), reader, identity) for ask in asked]
     return Scores(*(np.concatenate(column) for column in zip(*parts, strict=True)))
@@ -171,10 +172,10 @@ def _score_one(
     apart = (made.float() - source.float()) / 255
     missed = ((made.float() - ask.true.float()) / 255).square().mean((1, 2, 3)).sqrt()
     away = apart.square().mean(1)[:, outside].mean(1).sqrt()
+    turned = (after.pose - before.pose).square().mean(1).sqrt()
     return (
-        ask.units, ask.vectors, (after.units - before.units).numpy(), ask.wanted, after.units.numpy(),
-        away_from_self, away.numpy(), (after.pose - before.pose).square().mean(1).sqrt().numpy(),
-        missed.numpy(),
+        ask.units, ask.vectors, reader.changes(source.expand_as(made), made).numpy(), ask.wanted,
+        after.units.numpy(), away_from_self, away.numpy(), turned.numpy(), missed.numpy(),
     )  # fmt: skip
 
 

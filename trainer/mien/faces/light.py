@@ -54,6 +54,14 @@ def irradiance(light: np.ndarray, normals: np.ndarray) -> np.ndarray:
     return np.maximum(basis(normals) @ weighted, 0.0)
 
 
+def shading(normals: np.ndarray) -> np.ndarray:
+    """What each band adds to the irradiance over pi: [..., 3] unit normals -> [..., 9].
+
+    `irradiance` is `shading(normals) @ light` where that is not negative.
+    """
+    return basis(normals) * (_BAND_WEIGHTS / np.float32(np.pi))
+
+
 def main_direction(light: np.ndarray) -> np.ndarray:
     """Unit direction the light mostly comes from (linear bands of its luminance), +z if from none."""
     luminance = light @ np.array([0.2126, 0.7152, 0.0722], np.float32)

@@ -37,6 +37,13 @@ def srgb(linear: np.ndarray) -> np.ndarray:
     )
 
 
+def linear_of(picture: np.ndarray) -> np.ndarray:
+    """Linear light of uint8 values: the inverse of both curves, float32; 255 counts as 254.5."""
+    value = np.minimum(picture.astype(np.float32), 254.5) / 255
+    light = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return (-np.log1p(-light) / 1.7).astype(np.float32)
+
+
 def _grain(shape: tuple[int, ...], sensor: Sensor) -> np.ndarray:
     """Noise of the sensor: mostly the same in the three colours."""
     rng = np.random.default_rng([sensor.seed, 0x5E])

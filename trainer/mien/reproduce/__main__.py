@@ -131,6 +131,29 @@ def editing(
     )  # fmt: skip
 
 
+@app.command(epilog="Example: python -m mien.reproduce rig-editing --seeds 1 --set engine.max_steps=300")
+def rig_editing(
+    out: Annotated[Path, typer.Option(help="Sets, runs, tables and the sheet.")] = Path(
+        "checkpoints/reproduce/rig_editing"
+    ),
+    seeds: Seeds = 3,
+    people: Annotated[int, typer.Option(min=2, help="Unseen people, 14 edits each.")] = 40,
+    variants: Annotated[bool, typer.Option("--variants", help="Change one thing at a time, too.")] = False,
+    parallel: Parallel = 2,
+    threads: Threads = 1,
+    override: Override = None,
+) -> None:
+    """RigFace on people never seen: expression, pose, light and their sums, beside baselines."""
+    from mien.reproduce.rig_editing import reproduce
+
+    print(
+        reproduce(
+            out, seeds=seeds, people=people, variants=variants, parallel=parallel, threads=threads,
+            overrides=tuple(override or ()),
+        )
+    )  # fmt: skip
+
+
 @app.command(epilog="Example: python -m mien.reproduce shots RUN RUN --root data/benchmarks")
 def shots(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],

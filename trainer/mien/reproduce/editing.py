@@ -16,6 +16,7 @@ from mien.editing.strip import edit_strip
 from mien.evaluation.edit_table import STILL, leakage_picture, table, unit_table, write_csv
 from mien.evaluation.edits import LEVELS, Ask, Scores, asks, score
 from mien.reproduce.jobs import Job, run_all
+from mien.reproduce.pages import stacked
 from mien.systems.editing.face_pairs import make_pairs
 from mien.systems.editing.noise import Guidance
 from mien.systems.editing.pair_rules import UNITS
@@ -171,10 +172,4 @@ def sheet(asked: Sequence[Ask], make: Make, units: Sequence[int] = UNITS) -> Ima
         rows = [[made[place] for place in np.flatnonzero(ask.units == UNITS.index(unit))] for unit in units]
         titles = [f"AU{unit}" for unit in units]
         blocks.append(edit_strip(ask.face.picture, rows, titles, [f"to {level:g}" for level in LEVELS]))
-    width = max(block.shape[1] for block in blocks)
-    page = Image.new("RGB", (width, sum(len(block) for block in blocks)), "white")
-    top = 0
-    for block in blocks:
-        page.paste(Image.fromarray(block), (0, top))
-        top += len(block)
-    return page
+    return stacked(blocks)

@@ -16,6 +16,9 @@ class ReaderModel(Config):
     """Channels at full, half, quarter and eighth resolution."""
     embed: int = Field(default=64, ge=2)
     """Width of the identity embedding."""
+    changes: tuple[int, int, int, int] | None = None
+    """Channels of a second network, which tells how the units of one picture differ from those of another of
+    the same person: what edits are measured by. None has none."""
     codes: bool = False
     """Whether it also reads the codes of a 3D face, which RigFace's edits start from; learnt from sets of
     schema rigpair/1."""
@@ -37,6 +40,8 @@ class ReaderObjective(Config):
     """Squared error of the jaw's points, as fractions of the picture's side."""
     units: float = Field(default=1.0, ge=0)
     """Squared error of intensities, in FACS levels 0..5."""
+    changes: float = Field(default=1.0, ge=0)
+    """Squared error of differences of intensities, in FACS levels; where the model reads them."""
     pose: float = Field(default=1.0, ge=0)
     """Squared error of yaw, pitch and roll, in tens of degrees."""
     identity: float = Field(default=0.2, ge=0)

@@ -50,6 +50,7 @@ class Reader:
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.size = config.image_size
         self.reads_codes = config.codes
+        self.reads_changes = config.changes is not None
 
     @torch.inference_mode()
     def measure(self, pictures: Tensor, batch: int = 64) -> Measured:
@@ -60,6 +61,27 @@ class Reader:
             torch.cat([one.pose for one in found]).float().cpu(),
             torch.cat([one.identity for one in found]).float().cpu(),
         )
+
+    @torch.inference_mode()
+    def changes(self, before: Tensor, after: Tensor, batch: int = 64) -> Tensor:
+        """What changes from one picture to another of the same person, FACS levels float32 [N, 12].
+
+        Args:
+            before: uint8 [N, 3, S, S].
+            after: the same size, aligned.
+            batch: pictures at a time.
+
+        Raises:
+            RunError: if this reader was not trained to read changes.
+        """
+        if not self.reads_changes:
+            fix = "train one with model.changes, such as facereader/tiny"
+            raise RunError("this face reader reads no changes between two pictures", fix=fix)
+        found = [
+            self.model.changes(self._fit(one), self._fit(other))
+            for one, other in zip(before.split(batch), after.split(batch), strict=True)
+        ]
+        return torch.cat(found).float().cpu()
 
     @torch.inference_mode()
     def read(self, picture: np.ndarray) -> Face:

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from mien.systems.editing.conditions import JAW
 from mien.systems.editing.pair_rules import UNITS
 from mien.systems.editing.parsing import CLASSES
+from mien.systems.facereader.blocks import convolutions
+from mien.systems.facereader.changes import Changes
 from mien.systems.facereader.codes import WIDTH
 from mien.systems.facereader.config import ReaderModel
 
@@ -45,16 +47,16 @@ class FaceReader(nn.Module):
     def __init__(self, config: ReaderModel) -> None:
         super().__init__()
         first, second, third, fourth = config.widths
-        self.stem = _block(3, first, 1)
+        self.stem = convolutions(3, first, 1)
         self.down = nn.ModuleList(
-            [_block(first, second, 2), _block(second, third, 2), _block(third, fourth, 2)]
+            [convolutions(first, second, 2), convolutions(second, third, 2), convolutions(third, fourth, 2)]
         )
-        self.deep = _block(fourth, fourth, 1)
+        self.deep = convolutions(fourth, fourth, 1)
         self.up = nn.ModuleList(
             [
-                _block(fourth + third, third, 1),
-                _block(third + second, second, 1),
-                _block(second + first, first, 1),
+                convolutions(fourth + third, third, 1),
+                convolutions(third + second, second, 1),
+                convolutions(second + first, first, 1),
             ]
         )
         self.parts = nn.Conv2d(first, len(CLASSES), 1)
@@ -71,6 +73,8 @@ class FaceReader(nn.Module):
             self.heads["codes"] = nn.Sequential(
                 nn.Linear(flat, _HIDDEN), nn.SiLU(), nn.Linear(_HIDDEN, WIDTH)
             )
+        if config.changes is not None:
+            self.changes = Changes(config.changes)
 
     def forward(self, pictures: Tensor, parts: bool = True) -> Reading:
         """Readings of pictures float [B, 3, S, S] in -1..1; without `parts` its logits are empty."""
@@ -94,12 +98,3 @@ class FaceReader(nn.Module):
             deep = block(torch.cat([F.interpolate(deep, size=skip.shape[2:], mode="nearest"), skip], 1))
         logits: Tensor = self.parts(deep)
         return logits
-
-
-def _block(given: int, made: int, stride: int) -> nn.Module:
-    """Two convolutions; groups in place of batches, so that a picture is read the same in any company."""
-    groups = next(count for count in (8, 4, 2, 1) if made % count == 0)
-    return nn.Sequential(
-        nn.Conv2d(given, made, 3, stride, 1, bias=False), nn.GroupNorm(groups, made), nn.SiLU(),
-        nn.Conv2d(made, made, 3, 1, 1, bias=False), nn.GroupNorm(groups, made), nn.SiLU(),
-    )  # fmt: skip

@@ -48,6 +48,8 @@ class ReaderModule(SystemModule):
             "pose": mean(((reading.pose - batch["pose"].flatten(0, 1)) / 10).square()),
             "identity": self._contrast(reading.identity, batch),
         }
+        if "twins" in batch:
+            losses["changes"] = self._of_pairs((self._changes(batch) - _differences(batch)).square(), batch)
         if "codes" in batch:
             away = (reading.codes - batch["codes"].flatten(0, 1)).square()
             # Field by field, so that fifty numbers of the shape do not outweigh three of the colour.
@@ -58,6 +60,15 @@ class ReaderModule(SystemModule):
     def _read(self, batch: Batch) -> tuple[Reading, Tensor]:
         pictures = batch["img"].flatten(0, 1).float() * 2 - 1
         return self.model(pictures), batch["valid"].repeat_interleave(2).float()
+
+    def _changes(self, batch: Batch) -> Tensor:
+        before, after = (batch["twins"].float() * 2 - 1).unbind(1)
+        said: Tensor = self.model.changes(before, after)
+        return said.float()
+
+    def _of_pairs(self, values: Tensor, batch: Batch) -> Tensor:
+        valid = batch["valid"].float()
+        return (values.mean(1) * valid).sum() / mean_count(valid.sum())
 
     def _contrast(self, rows: Tensor, batch: Batch) -> Tensor:
         """Sources against targets; other pairs of the same person are neither positive nor negative."""
@@ -78,6 +89,7 @@ class ReaderModule(SystemModule):
 
         Of codes: the expression's error in FACS levels over all of psi, the error of the base colour, and how
         the light's departure from the usual one correlates with the true departure.
+        Of changes: the mean error over units that differ, and what no change at all would give.
         Without that of the identity: a set in order shows one person a batch, so it would always be zero.
         """
         total, losses = self.loss(batch, step)
@@ -98,6 +110,20 @@ class ReaderModule(SystemModule):
             "unit_levels": mean((reading.units.clamp(0, 5) - batch["units"].flatten(0, 1)).abs()),
             "pose_degrees": mean((reading.pose - batch["pose"].flatten(0, 1)).abs()),
             **{name: mean(values) for name, values in self._codes_logs(reading, batch).items()},
+            **self._changes_logs(batch),
+        }
+
+    def _changes_logs(self, batch: Batch) -> dict[str, Tensor]:
+        """Mean error of the units that differ, and what saying "no change" would give, FACS levels."""
+        if "twins" not in batch:
+            return {}
+        true = _differences(batch)
+        moved = (true.abs() > 0.1).float()
+        share = moved / moved.sum(1, keepdim=True).clamp_min(1) * true.shape[1]
+        away = (self._changes(batch) - true).abs()
+        return {
+            "change_levels": self._of_pairs(away * share, batch),
+            "change_levels_none": self._of_pairs(true.abs() * share, batch),
         }
 
     def _codes_logs(self, reading: Reading, batch: Batch) -> dict[str, Tensor]:
@@ -117,8 +143,13 @@ class ReaderModule(SystemModule):
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Kernels decay, the rest does not; those between the ends may be turned by `muon`."""
-        return inner_groups(self.model, ("stem.", "parts.", "heads."))
+        return inner_groups(self.model, ("stem.", "parts.", "heads.", "changes.stem.", "changes.head."))
 
     def pictures(self, batch: Batch, count: int) -> Tensor | None:
         """Both pictures of each pair, as changed."""
         return torch.cat(list((batch["img"].float() * 255).to(torch.uint8).unbind(1)), 3)[:count]
+
+
+def _differences(batch: Batch) -> Tensor:
+    before, after = batch["units"].float().unbind(1)
+    return after - before

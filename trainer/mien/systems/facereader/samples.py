@@ -33,6 +33,7 @@ class Transform:
     def __init__(self, model: ReaderModel, objective: ReaderObjective, train: bool) -> None:
         self.size = model.image_size
         self.codes = model.codes
+        self.changes = model.changes is not None
         self.objective = objective
         self.train = train
 
@@ -41,7 +42,8 @@ class Transform:
 
         `img` float16 [2, 3, S, S] in 0..1, `parts` uint8 [2, S, S], `jaw` float32 [2, 2, 17, 2] in fractions
         of the side, `units` [2, 12], `pose` [2, 3] in degrees, `person` int64 and `uid`; where the model
-        reads them, `codes` float32 [2, `codes.WIDTH`].
+        reads them, `codes` float32 [2, `codes.WIDTH`], and `twins` like `img`, but both moved alike and
+        coloured nearly alike, as an edit and its source are.
 
         Raises:
             DataError: for a pair that cannot be used.
@@ -49,6 +51,8 @@ class Transform:
         sides = [self._side(sample, part, rng) for part in SIDES]
         person = hashlib.sha256(sample.record["group"].encode()).digest()
         whole = {name: torch.stack([side[name] for side in sides]) for name in sides[0]}
+        if self.changes:
+            whole["twins"] = self._twins(sample, rng)
         return {**whole, "person": int.from_bytes(person[:8], "big") >> 1, "uid": sample.record["uid"]}
 
     def _side(self, sample: Sample, part: str, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -72,6 +76,22 @@ class Transform:
             "units": torch.tensor(record[f"au_{part}"], dtype=torch.float32),
             "pose": torch.tensor(record.get(f"pose_{part}", [0.0, 0.0, 0.0]), dtype=torch.float32),
         }
+
+    def _twins(self, sample: Sample, rng: np.random.Generator) -> Tensor:
+        pair = torch.stack([picture(sample, part, self.size)[0] for part in SIDES]).float() / 255
+        if not self.train:
+            return pair.half()
+        right, down = self._step(rng)
+        pair = torch.roll(pair, (down, right), (2, 3))
+        shared, strength = rng.uniform(-1, 1, 2), self.objective.jitter
+        gain, gamma = (float(np.exp(strength * value)) for value in shared)
+        own = torch.from_numpy(np.exp(0.1 * strength * rng.standard_normal((2, 3))).astype(np.float32))
+        pair = gain * pair.clamp(1e-4, 1) ** gamma * own[:, :, None, None]
+        # Networks draw less sharply than the face world does.
+        soft = torch.nn.functional.avg_pool2d(pair, 3, 1, 1, count_include_pad=False)
+        pair = torch.lerp(pair, soft, torch.from_numpy(rng.random(2, dtype=np.float32))[:, None, None, None])
+        noise = torch.from_numpy(rng.standard_normal(pair.shape, dtype=np.float32))
+        return (pair + 0.04 * strength * noise).clamp(0, 1).half()
 
     def _backdrop(self, pixels: Tensor, parts: Tensor, rng: np.random.Generator) -> Tensor:
         if rng.random() >= self.objective.backdrop:
