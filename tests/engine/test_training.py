@@ -273,3 +273,20 @@ def test_compiled_blocks_learn_the_same(sets: dict[str, Path], tmp_path: Path) -
             [row["train/loss"] for row in learned(RunFolder(engine.run(toy_recipe(sets, root, *keys))))]
         )
     assert curves[1] == pytest.approx(curves[0], rel=1e-5)
+
+
+def test_numbers_too_small_for_full_precision_are_zero_while_it_trains(
+    sets: dict[str, Path], tmp_path: Path
+) -> None:
+    """CPUs are slow at those; whoever called the engine gets them back."""
+    tiny, seen = torch.tensor(1e-40), []
+
+    def look(loss: torch.Tensor, at: int) -> torch.Tensor:
+        seen.append(float(tiny * 0.5))
+        return loss
+
+    assert float(tiny * 0.5) > 0
+    ToyModule.interfere = look
+    engine.run(toy_recipe(sets, tmp_path))
+    assert seen == [0] * 20
+    assert float(tiny * 0.5) > 0
