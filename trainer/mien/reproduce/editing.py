@@ -15,12 +15,12 @@ from mien.editing.crop import crop_face
 from mien.editing.strip import edit_strip
 from mien.evaluation.edit_table import STILL, leakage_picture, table, unit_table, write_csv
 from mien.evaluation.edits import LEVELS, Ask, Scores, asks, score
-from mien.reproduce.jobs import Job, run_all
+from mien.reproduce.jobs import Job, run_all, threads_of_torch
 from mien.reproduce.pages import stacked
 from mien.systems.editing.face_pairs import make_pairs
 from mien.systems.editing.noise import Guidance
 from mien.systems.editing.pair_rules import UNITS
-from mien.systems.editing.pair_samples import as_bytes
+from mien.systems.editing.pair_samples import as_bytes, as_pixels
 from mien.systems.editing.pair_videos import PairPlan
 from mien.systems.editing.parsing import blacked
 from mien.systems.editing.sampler import SampleConfig
@@ -86,7 +86,12 @@ def reproduce(
         for name, keys in chosen.items()
     ]
     folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
-    torch.set_num_threads(threads * parallel)
+    with threads_of_torch(threads * parallel):
+        return _measure(out, folders, seeds, people, tuple(chosen))
+
+
+def _measure(out: Path, folders: Sequence[Path], seeds: int, people: int, variants: tuple[str, ...]) -> str:
+    """Of the reader's run, those of the seeds and those of the variants, in this order."""
     reader, editors = load_reader(folders[0]), [load_editor(folder) for folder in folders[1:]]
     plan = PairPlan(people, 16 * people, 0, "builtin", editors[0].size, "studio", UNSEEN)
     asked = [asks(plan, video) for video in range(people)]
@@ -99,11 +104,14 @@ def reproduce(
         STILL: [measured(still)],
         "codec round trip": [measured(lambda ask: _round_trip(first, still(ask)))],
         "true picture": [measured(lambda ask: ask.true)],
+        "true picture, codec round trip": [measured(lambda ask: _round_trip(first, ask.true))],
     }
     made = [_remembered(editor) for editor in editors]
     rows["MagicFace, crop"] = [measured(make) for make in made[:seeds]]
     rows["MagicFace, pasted"] = [measured(_pasted(first, make)) for make in made[:seeds]]
-    rows |= {name: [measured(_pasted(first, make))] for name, make in zip(chosen, made[seeds:], strict=True)}
+    rows |= {
+        name: [measured(_pasted(first, make))] for name, make in zip(variants, made[seeds:], strict=True)
+    }
     sheet(asked[:2], _pasted(first, made[0])).save(out / "sheet.png")
     mean = np.mean([one.leakage for one in rows["MagicFace, pasted"]], axis=0)
     (out / "leakage.png").write_bytes(leakage_picture(mean))
@@ -130,8 +138,8 @@ def still(ask: Ask) -> Tensor:
 
 
 def _round_trip(editor: MagicFace, pictures: Tensor) -> Tensor:
-    made = editor.codec.decode(editor.encode(pictures[0].permute(1, 2, 0).numpy()))
-    return as_bytes(made).cpu().expand_as(pictures)
+    """The floor of whatever is drawn in latents; `pictures` uint8 [E, 3, S, S]."""
+    return as_bytes(editor.codec.decode(editor.codec.encode(as_pixels(pictures)))).cpu()
 
 
 def _remembered(editor: MagicFace) -> Make:

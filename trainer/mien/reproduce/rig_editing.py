@@ -16,9 +16,9 @@ from mien.editing.strip import edit_strip
 from mien.evaluation.edit_table import STILL
 from mien.evaluation.rig_edits import RigAsk, RigScores, rig_asks, rig_score
 from mien.evaluation.rig_table import mode_table, rig_table, write_rig_csv
-from mien.reproduce.jobs import Job, run_all
+from mien.reproduce.jobs import Job, run_all, threads_of_torch
 from mien.reproduce.pages import stacked
-from mien.systems.editing.pair_samples import as_bytes
+from mien.systems.editing.pair_samples import as_bytes, as_pixels
 from mien.systems.editing.pair_videos import PairPlan
 from mien.systems.editing.sampler import SampleConfig
 from mien.systems.facereader.load import load as load_reader
@@ -80,7 +80,12 @@ def reproduce(
         for name, keys in chosen.items()
     ]
     folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
-    torch.set_num_threads(threads * parallel)
+    with threads_of_torch(threads * parallel):
+        return _measure(out, folders, seeds, people, tuple(chosen))
+
+
+def _measure(out: Path, folders: Sequence[Path], seeds: int, people: int, variants: tuple[str, ...]) -> str:
+    """Of the reader's run, those of the seeds and those of the variants, in this order."""
     reader, editors = load_reader(folders[0]), [load_editor(folder) for folder in folders[1:]]
     plan = PairPlan(people, 16 * people, 0, "builtin", editors[0].size, "studio", UNSEEN)
     asked = [rig_asks(plan, video) for video in range(people)]
@@ -94,11 +99,14 @@ def reproduce(
         "codec round trip": [measured(lambda ask: _round_trip(first, still(ask)))],
         "rendering pasted": [measured(rendering)],
         "true picture": [measured(lambda ask: ask.true)],
+        "true picture, codec round trip": [measured(lambda ask: _round_trip(first, ask.true))],
     }
     made = [_remembered(editor) for editor in editors]
     rows["RigFace, crop"] = [measured(make) for make in made[:seeds]]
     rows["RigFace, pasted"] = ours = [measured(_pasted(first, make)) for make in made[:seeds]]
-    rows |= {name: [measured(_pasted(first, make))] for name, make in zip(chosen, made[seeds:], strict=True)}
+    rows |= {
+        name: [measured(_pasted(first, make))] for name, make in zip(variants, made[seeds:], strict=True)
+    }
     sheet(asked[:4], _pasted(first, made[0])).save(out / "sheet.png")
     write_rig_csv(rows, out / "rig_editing.csv")
     text = rig_table(rows) + "\nRigFace, pasted, mode by mode:\n\n" + mode_table(ours)
@@ -132,8 +140,8 @@ def rendering(ask: RigAsk) -> Tensor:
 
 
 def _round_trip(editor: RigFace, pictures: Tensor) -> Tensor:
-    made = editor.codec.decode(editor.encode(pictures[0].permute(1, 2, 0).numpy()))
-    return as_bytes(made).cpu().expand_as(pictures)
+    """The floor of whatever is drawn in latents; `pictures` uint8 [E, 3, S, S]."""
+    return as_bytes(editor.codec.decode(editor.codec.encode(as_pixels(pictures)))).cpu()
 
 
 def _remembered(editor: RigFace) -> Make:
