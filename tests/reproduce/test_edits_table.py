@@ -24,7 +24,10 @@ def test_the_experiment_measures_every_method(
     forked: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = ("model.condition={width: 12, injection: pad}",)
-    monkeypatch.setattr(editing, "VARIANTS", {"by padding": keys})
+    monkeypatch.setattr(
+        editing, "VARIANTS", {"by padding": keys, editing.NO_PHOTO: ("model.unet.photo=none",)}
+    )
+    monkeypatch.setattr(editing, "SCALES", (1.5,))
     given = {"seeds": 2, "people": 2, "parallel": 1, "threads": 1, "images": 32, "variants": True}
     editor = (*SMALL, "engine.max_steps=2")
     text = editing.reproduce(tmp_path, **given, overrides=editor, reader_overrides=READER)
@@ -38,9 +41,10 @@ def test_the_experiment_measures_every_method(
     assert methods == {
         STILL: alone, "codec round trip": alone, "true picture": alone, "MagicFace, crop": {"0", "1"},
         "true picture, codec round trip": alone, "MagicFace, pasted": {"0", "1"}, "by padding": alone,
+        "no photo": alone, "ControlNet, denoiser frozen": alone, "guidance 1.5": alone,
     }  # fmt: skip
     values = {(row["method"], row["seed"], row["measure"]): float(row["value"]) for row in rows}
-    assert len(values) == 9 * len(COLUMNS)
+    assert len(values) == 12 * len(COLUMNS)
     assert values[STILL, "0", "of no edit"] == 1
     assert values[STILL, "0", "background"] == 0
     assert values["MagicFace, pasted", "0", "background"] < 0.01  # the rim of the paste
@@ -51,4 +55,4 @@ def test_the_experiment_measures_every_method(
         assert np.asarray(sheet.convert("L")).std() > 10
         assert min(matrix.size) > 300
     runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
-    assert runs == ["by-padding", "reader", "seed-0", "seed-1"]
+    assert runs == ["ControlNet,-denoiser-frozen", "by-padding", "no-photo", "reader", "seed-0", "seed-1"]

@@ -31,7 +31,11 @@ from mien.systems.magicface.load import load as load_editor
 UNSEEN = 100_000
 """Number of the first person who is in no training set."""
 
+NO_PHOTO = "no photo"
 VARIANTS: dict[str, tuple[str, ...]] = {
+    "ControlNet": ("model.unet.photo=controlnet",),
+    "convolutions of the photo": ("model.unet.photo=convolutions",),
+    NO_PHOTO: ("model.unet.photo=none",),
     "AU by padding (ZeroAppend)": ("model.condition={width: 12, injection: pad}",),
     "AU by a channel (MLP+Conv)": ("model.condition={width: 12, injection: channel, hidden: 128}",),
     "no AU dropout": ("objective.noise.drop=0", "model.guidance=1"),
@@ -41,7 +45,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "squares in place of cosines": ("model.codec.kind=patches", "model.unet.latent_channels=48"),
     "AdamW": ("engine.optimizer.kind=adamw", "engine.optimizer.lr=1e-3"),
 }
-"""What `--variants` changes of `magicface/tiny`, one thing each; two are of the spec's table III."""
+"""What `--variants` changes of `magicface/tiny`, one thing each; some are of the spec's tables II and III."""
+FROZEN = {"ControlNet, denoiser frozen": ("model.unet.photo=controlnet", "model.unet.frozen=true")}
+"""The same beside the denoiser of `NO_PHOTO`: the published comparison freezes one that can draw already."""
+SCALES = (1.0, 1.5, 2.0, 3.0, 4.5)
+"""Guidance that the first seed is measured with, too (spec, table IV)."""
 
 Make = Callable[[Ask], Tensor]
 
@@ -66,7 +74,7 @@ def reproduce(
         people: how many unseen people are edited, 60 times each.
         parallel: runs at the same time.
         threads: CPU threads a run.
-        variants: train those of `VARIANTS`, too, with the first seed.
+        variants: train those of `VARIANTS` and `FROZEN`, too, with the first seed, and measure its `SCALES`.
         images: pairs of the training set, 16 of a person.
         overrides: further `key=value` of every editor.
         reader_overrides: the same of the reader.
@@ -86,6 +94,18 @@ def reproduce(
         for name, keys in chosen.items()
     ]
     folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
+    if NO_PHOTO in chosen:
+        start = f"model.init_from={folders[1 + seeds + list(chosen).index(NO_PHOTO)]}"
+        more = [
+            Job(
+                "magicface/tiny",
+                (*sets, "seed=0", *overrides, *keys, start),
+                out / "runs" / name.replace(" ", "-"),
+            )
+            for name, keys in FROZEN.items()
+        ]
+        folders += run_all(more, parallel=parallel, threads=threads, what="runs from those")
+        chosen = chosen | FROZEN
     with threads_of_torch(threads * parallel):
         return _measure(out, folders, seeds, people, tuple(chosen))
 
@@ -106,12 +126,16 @@ def _measure(out: Path, folders: Sequence[Path], seeds: int, people: int, varian
         "true picture": [measured(lambda ask: ask.true)],
         "true picture, codec round trip": [measured(lambda ask: _round_trip(first, ask.true))],
     }
-    made = [_remembered(editor) for editor in editors]
+    made = [_remembered(editor, editor.config.guidance) for editor in editors]
     rows["MagicFace, crop"] = [measured(make) for make in made[:seeds]]
     rows["MagicFace, pasted"] = [measured(_pasted(first, make)) for make in made[:seeds]]
     rows |= {
         name: [measured(_pasted(first, make))] for name, make in zip(variants, made[seeds:], strict=True)
     }
+    if variants:
+        rows |= {
+            f"guidance {scale:g}": [measured(_pasted(first, _remembered(first, scale)))] for scale in SCALES
+        }
     sheet(asked[:2], _pasted(first, made[0])).save(out / "sheet.png")
     mean = np.mean([one.leakage for one in rows["MagicFace, pasted"]], axis=0)
     (out / "leakage.png").write_bytes(leakage_picture(mean))
@@ -142,11 +166,9 @@ def _round_trip(editor: MagicFace, pictures: Tensor) -> Tensor:
     return as_bytes(editor.codec.decode(editor.codec.encode(as_pixels(pictures)))).cpu()
 
 
-def _remembered(editor: MagicFace) -> Make:
-    """Edits as the run's recipe guides them, each ask made once."""
-    config = SampleConfig(
-        sampler="ddim", steps=8, batch=60, guidance=Guidance(scale=editor.config.guidance)
-    )  # fmt: skip
+def _remembered(editor: MagicFace, guidance: float) -> Make:
+    """Edits, each ask made once."""
+    config = SampleConfig(sampler="ddim", steps=8, batch=60, guidance=Guidance(scale=guidance))
     done: dict[int, Tensor] = {}
 
     def make(ask: Ask) -> Tensor:

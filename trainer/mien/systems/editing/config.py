@@ -32,6 +32,13 @@ class UNetConfig(Config):
     """From scratch: how steeply the attention of the denoiser's heads, in turn, falls off with the squared
     distance of places at the beginning; learnt from there on. Empty: not at all, as released."""
 
+    photo: Literal["attention", "controlnet", "convolutions", "none"] = "attention"
+    """How the photo reaches the denoiser. `attention`: to the states of an identity network (released). For
+    comparison (magicface spec, table II): `controlnet`, `convolutions` added to the levels on the way down,
+    and `none`, a denoiser that `frozen` may start from."""
+    frozen: bool = False
+    """Whether the denoiser keeps the weights that it starts with; needs `init_from`."""
+
     @model_validator(mode="after")
     def _divides(self) -> UNetConfig:
         if len(self.channels) < 2:
@@ -99,8 +106,11 @@ class CodecConfig(Config):
         waves = [down + across for down in range(self.factor) for across in range(self.factor)]
         return sum(wave <= most for most in (self.detail, self.colour, self.colour) for wave in waves)
 
-    def check(self, size: int, unet: UNetConfig) -> None:
-        """Raise ValueError where pictures of that side make no latents that the UNet takes."""
+    def check(self, size: int, unet: UNetConfig, init_from: str | None) -> None:
+        """Raise ValueError where pictures of that side make no latents that the UNet takes, or it is frozen
+        before it has learnt anything."""
+        if unet.frozen and init_from is None:
+            raise ValueError("unet.frozen needs init_from: a denoiser that has learnt something")
         if self.kind != "vae" and unet.latent_channels != self.channels:
             raise ValueError(f"unet.latent_channels is {self.channels}: what the codec makes of a square")
         step = self.factor * 2 ** (len(unet.channels) - 1)

@@ -16,6 +16,7 @@ from mien.errors import RunError
 from mien.systems.editing.config import EditorModel
 from mien.systems.editing.importing import NEAR, PROMPT
 from mien.systems.editing.released import RELEASES, write_release
+from mien.systems.editing.start import attends
 from mien.systems.weights import state_for_export
 
 
@@ -34,13 +35,15 @@ def write(run: RunFolder, which: str, folder: Path) -> dict[str, Any]:
         Facts: `loads`, `max_difference` (0), names of the folders `identity` and `denoiser`.
 
     Raises:
-        RunError: if the run tells its edits in another way than a release, or diffusers reads other weights.
+        RunError: if the run tells its edits or shows its photos in another way than a release, or diffusers
+            reads other weights.
     """
     model, release = run.recipe.model, RELEASES[run.recipe.system]
     assert isinstance(model, EditorModel)
     if model.condition.injection != "linear":
         what = f"a denoiser with injection {model.condition.injection} has no form in diffusers"
         raise RunError(what, where=run.path, fix="export it --to safetensors")
+    attends(model.unet, run.path)
     weights = state_for_export(run, which)
     states = {
         part: {

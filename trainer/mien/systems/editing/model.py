@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from mien.systems.editing.config import ConditionConfig, UNetConfig
 from mien.systems.editing.nearness import Nearness
+from mien.systems.editing.photos import ConvolutionalEncoder, added, control_network, controlled
 from mien.systems.editing.reference import Bank, Pair, blocks, capture, keep_keys, keep_prompt
 from mien.systems.editing.unets import denoiser, identity_unet
 
@@ -35,7 +37,8 @@ class Editor(nn.Module):
         if condition.injection == "channel" and side is None:
             raise ValueError("injection channel makes a map: give the side of a latent")
         self.condition = condition
-        self.identity = identity_unet(unet)
+        self.photo = unet.photo
+        self.identity = _identity(unet, condition)
         self.denoiser = denoiser(unet, condition)
         names = [name for name, _ in blocks(self.denoiser)]
         self.near = Nearness(names, unet.heads, unet.near) if unet.near else None
@@ -49,7 +52,13 @@ class Editor(nn.Module):
             )  # fmt: skip
 
     def features(self, photos: Tensor) -> Bank:
-        """What the denoiser attends to, of clean latents [B, C, h, w]."""
+        """What the denoiser is given of clean latents [B, C, h, w]."""
+        if self.photo == "none":
+            return Bank()
+        if self.photo == "controlnet":
+            return Bank(latent=photos)
+        if self.photo == "convolutions":
+            return Bank(levels=self.identity(photos))
         return capture(self.identity, photos, self.prompt.expand(len(photos), -1, -1))
 
     def noise(
@@ -74,14 +83,34 @@ class Editor(nn.Module):
             labels = F.pad(vector, (0, width - vector.shape[1]))
         else:
             labels = vector
+        taken, told = torch.cat(inputs, 1), self.prompt.expand(len(noisy), -1, -1)
+        more: dict[str, Any] = {}
+        if bank is not None and bank.latent is not None:
+            more = controlled(self.identity, taken, step, told, labels, bank.latent)
+        elif bank is not None and bank.levels:
+            more = added(bank.levels, len(noisy))
+        attends = {
+            "reference": bank if self.photo == "attention" else None,
+            "prompt": prompt,
+            "near": self.near,
+        }
         result: Tensor = self.denoiser(
-            torch.cat(inputs, 1), step, self.prompt.expand(len(noisy), -1, -1), class_labels=labels,
-            cross_attention_kwargs={"reference": bank, "prompt": prompt, "near": self.near},
-            return_dict=False,
-        )[0]  # fmt: skip
+            taken, step, told, class_labels=labels, cross_attention_kwargs=attends, return_dict=False, **more
+        )[0]
         return result
 
     @torch.no_grad()
     def kept(self, photos: Tensor) -> tuple[Bank, dict[str, Pair]]:
         """Keys and values of photos and of the prompt, for many steps and edits."""
-        return keep_keys(self.denoiser, self.features(photos)), keep_prompt(self.denoiser, self.prompt)
+        bank = self.features(photos)
+        if self.photo == "attention":
+            bank = keep_keys(self.denoiser, bank)
+        return bank, keep_prompt(self.denoiser, self.prompt)
+
+
+def _identity(unet: UNetConfig, condition: ConditionConfig) -> Any:
+    if unet.photo == "controlnet":
+        return control_network(unet, condition)
+    if unet.photo == "convolutions":
+        return ConvolutionalEncoder(unet)
+    return identity_unet(unet) if unet.photo == "attention" else nn.Identity()

@@ -10,7 +10,7 @@ be kept, since they change neither with the time step nor with the edit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,13 +36,16 @@ class PassThrough(nn.Module):
 
 @dataclass(frozen=True)
 class Bank:
-    """What one photo gives each block: hidden states [B, N, C], or keys and values of them.
+    """What one photo gives each block: hidden states [B, N, C], or keys and values of them. Of other ways to
+    show the photo (`photos.py`): its latent, or a tensor a level.
 
     B is the batch of the denoiser, or 1: then all its samples share the photo.
     """
 
     states: Mapping[str, Tensor] = field(default_factory=dict)
     pairs: Mapping[str, Pair] = field(default_factory=dict)
+    latent: Tensor | None = None
+    levels: Sequence[Tensor] = ()
 
 
 def blocks(unet: nn.Module) -> Iterator[tuple[str, Any]]:

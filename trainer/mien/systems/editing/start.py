@@ -11,6 +11,7 @@ from mien.engine.rundir import RunFolder
 from mien.errors import DataError, RunError
 from mien.systems.editing.config import ConditionConfig, EditorModel, UNetConfig
 from mien.systems.editing.model import Editor
+from mien.systems.editing.photos import copy_encoder
 from mien.systems.editing.released import RELEASES, read_release
 from mien.systems.editing.unets import is_tail
 from mien.systems.weights import load_strictly, read_state, require_shapes, state_for_export
@@ -50,10 +51,13 @@ def build(config: EditorModel, system: str, *, start: bool = True, prompt: Tenso
         prompt = read_prompt(config.prompt, config.unet.prompt_width)
     editor = Editor(config.unet, config.condition, prompt, config.image_size // config.codec.factor)
     if config.checkpointing:
-        editor.identity.enable_gradient_checkpointing()
+        if config.unet.photo in ("attention", "controlnet"):
+            editor.identity.enable_gradient_checkpointing()
         editor.denoiser.enable_gradient_checkpointing()
     if start and config.init_from:
         start_from(editor, config.init_from, system, config.unet, config.condition)
+    if config.unet.frozen:
+        editor.denoiser.requires_grad_(False)
     return editor
 
 
@@ -88,16 +92,39 @@ def start_from(
     """
     folder = Path(source)
     if (folder / _RECIPE).is_file():
-        load_strictly(editor, state_for_export(RunFolder.open(folder)), source)
+        _start_run(editor, RunFolder.open(folder), unet)
     elif (folder / "unet").is_dir():
+        attends(unet, source)
         _start_plain(editor, folder / "unet", unet)
     elif any((folder / place).is_dir() for place in RELEASES[system].identity):
+        attends(unet, source)
         states, _ = read_release(system, folder, unet, condition)
         editor.identity.load_state_dict(states["identity"])
         editor.denoiser.load_state_dict(states["denoiser"])
     else:
         fix = "give a run, a downloaded release, or a folder of Stable Diffusion 1.5 that holds `unet`"
         raise RunError("nothing to start from", where=source, fix=fix)
+
+
+def attends(unet: UNetConfig, where: object) -> None:
+    """Raise RunError for an editor that sees its photo in another way than the released form."""
+    if unet.photo != "attention":
+        fix = "set model.unet.photo=attention"
+        raise RunError(f"the released form shows no photo by {unet.photo}", where=where, fix=fix)
+
+
+def _start_run(editor: Editor, folder: RunFolder, unet: UNetConfig) -> None:
+    """All weights of a run; of one that saw its photo in another way, or none, all but how it saw it."""
+    state = state_for_export(folder)
+    theirs = folder.recipe.model
+    if isinstance(theirs, EditorModel) and theirs.unet.photo != unet.photo:
+        kept = {name: value for name, value in state.items() if not name.startswith("identity.")}
+        own = {name: value for name, value in editor.state_dict().items() if name.startswith("identity.")}
+        load_strictly(editor, kept | own, folder.path)
+        if unet.photo == "controlnet":
+            copy_encoder(editor.identity, editor.denoiser)
+    else:
+        load_strictly(editor, state, folder.path)
 
 
 def _start_plain(editor: Editor, folder: Path, unet: UNetConfig) -> None:

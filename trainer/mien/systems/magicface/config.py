@@ -41,5 +41,5 @@ class MagicFaceModel(Config):
             raise ValueError(f"condition.width is {len(UNITS)}: one number an action unit")
         if self.condition.maps != 1:
             raise ValueError("condition.maps is 1: the condition image")
-        self.codec.check(self.image_size, self.unet)
+        self.codec.check(self.image_size, self.unet, self.init_from)
         return self

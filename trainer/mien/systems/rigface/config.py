@@ -65,5 +65,5 @@ class RigFaceModel(Config):
             raise ValueError("condition.maps is 2: background and rendering")
         if not 0 <= self.dilation[0] <= self.dilation[1]:
             raise ValueError(f"dilation {list(self.dilation)} is [least, most], 0 or more")
-        self.codec.check(self.image_size, self.unet)
+        self.codec.check(self.image_size, self.unet, self.init_from)
         return self

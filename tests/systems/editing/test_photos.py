@@ -1,0 +1,143 @@
+"""Other ways to show the photo: what reaches the denoiser, what starts at nothing, what frozen ones learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from editing_runs import SMALL, Mien, command, untrained
+from mien import recipe as recipes
+from mien.engine.rundir import RunFolder
+from mien.errors import RecipeError, RunError
+from mien.systems.editing.config import NoiseConfig
+from mien.systems.editing.exporting import write
+from mien.systems.editing.model import Editor
+from mien.systems.editing.noise import Guidance
+from mien.systems.editing.sampler import SampleConfig, sample
+from mien.systems.magicface.config import MagicFaceModel
+from mien.systems.magicface.load import load
+from mien.systems.magicface.model import build
+from mien.systems.magicface.module import MagicFaceModule
+
+OTHERS = ("controlnet", "convolutions", "none")
+mien = pytest.fixture(command)
+
+
+def model(*keys: str) -> MagicFaceModel:
+    found = recipes.load("magicface/tiny", [*SMALL, *keys]).model
+    assert isinstance(found, MagicFaceModel)
+    return found
+
+
+def editor(*keys: str) -> Editor:
+    torch.manual_seed(0)
+    return build(model(*keys))
+
+
+def shaken(made: Editor) -> Editor:
+    """No weight is zero, so that everything has a way to what comes out."""
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return made
+
+
+def inputs(batch: int = 2) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(1)
+    shape = (batch, 19, 8, 8)
+    noisy, maps, photo = (torch.randn(shape, generator=generator) for _ in range(3))
+    vector = torch.randn(batch, 12, generator=generator)
+    return {
+        "noisy": noisy,
+        "maps": maps,
+        "photo": photo,
+        "vector": vector,
+        "step": torch.tensor([900] * batch),
+    }
+
+
+def said(made: Editor, given: dict[str, Any]) -> torch.Tensor:
+    bank = made.features(given["photo"])
+    return made.noise(given["noisy"], given["maps"], given["step"], given["vector"], bank)
+
+
+@pytest.mark.parametrize("injection", ["linear", "pad", "channel"])
+@pytest.mark.parametrize("photo", OTHERS)
+def test_the_photo_reaches_what_is_said_unless_there_is_none(photo: str, injection: str) -> None:
+    made = editor(f"model.unet.photo={photo}", f"model.condition={{width: 12, injection: {injection}}}")
+    given = inputs()
+    other = given | {"photo": given["photo"].flip(0)}
+    with torch.no_grad():
+        assert torch.equal(said(made, given), said(made, other)), "at first nothing is added"
+        shaken(made)
+        moved = float((said(made, given) - said(made, other)).abs().max())
+        assert (moved == 0) == (photo == "none")
+        for name in ("vector", "maps", "noisy"):
+            changed = given | {name: given[name].flip(0)}
+            assert float((said(made, given) - said(made, changed)).abs().max()) > 1e-4, name
+
+
+@pytest.mark.parametrize("photo", OTHERS)
+def test_many_edits_of_one_photo_are_those_of_each_alone(photo: str) -> None:
+    made = shaken(editor(f"model.unet.photo={photo}")).eval()
+    given = inputs(3)
+    one = given["photo"][:1]
+    noise = NoiseConfig(prediction="sample", zero_snr=True)
+    config = SampleConfig(sampler="ddim", steps=2, batch=3, guidance=Guidance(scale=2.0))
+    with torch.no_grad():
+        together = sample(made, one, given["maps"], given["vector"], noise, config)
+        alone = sample(made, one, given["maps"][1:2], given["vector"][1:2], noise, config)
+    torch.testing.assert_close(together[1:2], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("photo", OTHERS)
+def test_every_weight_learns(photo: str) -> None:
+    recipe = recipes.load("magicface/tiny", [*SMALL, f"model.unet.photo={photo}"])
+    module = MagicFaceModule(recipe)
+    shaken(module.model)
+    given = inputs()
+    said(module.model, given).square().mean().backward()
+    still = [name for name, one in module.model.named_parameters() if one.grad is None or not one.grad.any()]
+    # The prompt is one zero: it is attended to whatever is asked, and there is nothing in it.
+    idle = ("attn2.", "transformer_blocks.0.norm2")
+    assert [name for name in still if not any(part in name for part in idle)] == []
+    grouped = {id(one) for group in module.param_groups() for one in group["params"]}
+    assert grouped == {id(one) for one in module.model.parameters()}
+
+
+@pytest.mark.parametrize("photo", ["controlnet", "convolutions"])
+def test_a_frozen_denoiser_keeps_its_weights_and_the_rest_learns(photo: str, tmp_path: Path) -> None:
+    first = untrained(tmp_path, "magicface/tiny", *SMALL, "model.unet.photo=none")
+    keys = (*SMALL, f"model.unet.photo={photo}", "model.unet.frozen=true", f"model.init_from={first}")
+    module = MagicFaceModule(recipes.load("magicface/tiny", keys))
+    start = load(first).editor
+    given = inputs()
+    with torch.no_grad():
+        # What is added starts at nothing, so it says what it said without a photo.
+        torch.testing.assert_close(said(module.model, given), said(start, given))
+    if photo == "controlnet":
+        theirs, own = start.denoiser.state_dict(), module.model.identity.state_dict()
+        assert torch.equal(
+            own["mid_block.resnets.0.conv1.weight"], theirs["mid_block.resnets.0.conv1.weight"]
+        )
+        assert torch.equal(own["conv_in.weight"], theirs["conv_in.weight"])
+    learning = {id(one) for group in module.param_groups() for one in group["params"]}
+    assert not learning & {id(one) for one in module.model.denoiser.parameters()}
+    assert {id(one) for one in module.model.identity.parameters()} <= learning
+
+
+def test_frozen_from_nothing_and_forms_that_no_release_has_are_refused(tmp_path: Path, mien: Mien) -> None:
+    with pytest.raises(RecipeError, match=r"frozen needs init_from"):
+        recipes.load("magicface/tiny", [*SMALL, "model.unet.frozen=true"])
+    run = RunFolder(untrained(tmp_path, "magicface/tiny", *SMALL, "model.unet.photo=controlnet"))
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(RunError, match=r"no photo by controlnet.*attention"):
+        write(run, "last", out)
+    assert not list(out.iterdir())
+    code, _, told = mien("export", run.path, "--to", "diffusers", tmp_path / "other")
+    assert code == 2
+    assert "no photo by controlnet" in told
