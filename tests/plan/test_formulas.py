@@ -99,6 +99,12 @@ def test_weights_gradients_and_moments_of_four_ranks():
     assert static("fsdp2") == row(100, 80, 100, 200, 4 * 20)
 
 
+def test_moments_of_other_optimisers_are_smaller():
+    made = [memory(layout(world=1), HUNDRED, NOTHING, 0.0, PLAIN, moments=size) for size in (None, 2.25, 4.0)]
+    assert [one.optimizer for one in made] == [800, 225, 400]
+    assert made[0].total - made[1].total == 800 - 225
+
+
 def test_offloading_moves_moments_to_the_host():
     both = (layout("zero2", offload=offload) for offload in (True, False))
     with_it, without = (memory(one, HUNDRED, NOTHING, 0.0, PLAIN) for one in both)

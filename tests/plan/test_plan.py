@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -97,12 +98,26 @@ def test_nothing_fits_and_what_would(plan):
     small_gpu = Gpu(**{**vars(H100), "memory": 1.1 * (1 << 30)})
     found = evaluate_all(plan.work, small_gpu, 8, 8, Assumptions())
     assert chosen(found) is None
-    from dataclasses import replace
-
     lost = replace(plan, gpu=small_gpu, layouts=tuple(ranked(found)), best=None)
     message = str(does_not_fit(lost))
     assert "no layout fits on 8 x h100" in message
     assert "--gpu l4 would hold it" in message
+
+
+@pytest.mark.parametrize(("kind", "size"), [("adamw8bit", 2 * (1 + 4 / 256)), ("muon", 4)])
+def test_optimisers_that_step_whole_weights_keep_smaller_moments_under_ddp_alone(plan, kind, size):
+    recipe = plan.work.recipe
+    optimizer = recipe.engine.optimizer.model_copy(update={"kind": kind})
+    engine = recipe.engine.model_copy(update={"optimizer": optimizer})
+    work = replace(plan.work, recipe=recipe.model_copy(update={"engine": engine}))
+    found = evaluate_all(work, H100, 8, 8, Assumptions())
+    assert {one.layout.strategy for one in found} == {"ddp"}
+    usual = [
+        one for one in evaluate_all(plan.work, H100, 8, 8, Assumptions()) if one.layout.strategy == "ddp"
+    ]
+    for one, other in zip(found, usual, strict=True):
+        assert one.memory.optimizer == size * plan.work.weights.trained
+        assert one.memory.optimizer / other.memory.optimizer == pytest.approx(size / 8)
 
 
 def test_gpus_that_the_batch_does_not_divide_by():

@@ -68,7 +68,7 @@ def evaluate(layout: Layout, work: Workload, gpu: Gpu, assume: Assumptions) -> E
     used = work.activity(micro, world, layout.checkpointing)
     needed = memory(
         layout, weights, used, work.batch_bytes(micro), assume,
-        master=work.master, compute=work.compute, ema=work.ema,
+        master=work.master, compute=work.compute, ema=work.ema, moments=work.moments,
     )  # fmt: skip
     gathered = features(work.objective(micro, world).sent, world, layout.per_node)
     moved = volume(layout.strategy, weights.trained, work.master, work.compute, layout.accumulate)
@@ -76,7 +76,7 @@ def evaluate(layout: Layout, work: Workload, gpu: Gpu, assume: Assumptions) -> E
         layout, weights, work.seconds(micro, world, layout.checkpointing, gpu, assume), moved, gathered, gpu,
         assume, master=work.master, ema=work.ema, workers=work.recipe.data.workers,
     )  # fmt: skip
-    state = work.master * weights.trained * (3.0 + work.ema)
+    state = weights.trained * (work.master * (1.0 + work.ema) + work.moments)
     shards = 1 if layout.strategy == "ddp" else world
     cost = cost_of(step.total, engine.max_steps, engine.checkpoint_every, state, world, shards, assume)
     embeddings = Traffic(
@@ -131,7 +131,13 @@ def _plainness(one: Evaluated) -> tuple[bool, bool, int]:
 def evaluate_all(
     work: Workload, gpu: Gpu, world: int, per_node: int, assume: Assumptions, deepest: int = 64
 ) -> list[Evaluated]:
-    """Every layout on `world` GPUs; empty where the global batch does not divide."""
+    """Every layout on `world` GPUs; empty where the global batch does not divide.
+
+    Only AdamW steps parts of weights: other optimisers go with ddp alone, as the engine has it.
+    """
     engine = work.recipe.engine
     layouts = candidates(engine.global_batch, engine.accumulate, world, per_node, deepest)
-    return [evaluate(layout, work, gpu, assume) for layout in layouts]
+    whole = engine.optimizer.kind != "adamw"
+    return [
+        evaluate(layout, work, gpu, assume) for layout in layouts if not whole or layout.strategy == "ddp"
+    ]

@@ -157,6 +157,7 @@ def memory(
     master: int = 4,
     compute: int = 2,
     ema: bool = False,
+    moments: float | None = None,
 ) -> Memory:
     """Memory of a layout.
 
@@ -166,11 +167,12 @@ def memory(
         used: of a micro batch.
         batch: bytes of a micro batch.
         assume: allowances.
-        master: bytes of a master weight; moments and averages have the same.
+        master: bytes of a master weight; an average has the same.
         compute: bytes of a weight in the dtype of the computation.
         ema: whether the run keeps an average.
+        moments: bytes of a weight's moments together; None: two like the master weight.
     """
-    held = _static(layout, weights, master, compute)
+    held = _static(layout, weights, master, compute, 2.0 * master if moments is None else moments)
     gradients, copies = held["gradients"], held["copies"]
     if layout.strategy == "ddp":
         copies += used.copies
@@ -202,7 +204,7 @@ def host_bytes(layout: Layout, weights: Weights, master: int = 4) -> float:
     return 3.0 * master * weights.trained / layout.world * min(layout.world, layout.per_node)
 
 
-def _static(layout: Layout, weights: Weights, master: int, compute: int) -> dict[str, float]:
+def _static(layout: Layout, weights: Weights, master: int, compute: int, moments: float) -> dict[str, float]:
     """Weights, gradients and optimiser; P parameters, W ranks.
 
     ddp keeps all of it in the master dtype. DeepSpeed's stages compute with weights in the computing dtype
@@ -211,7 +213,7 @@ def _static(layout: Layout, weights: Weights, master: int, compute: int) -> dict
     no block.
     """
     total, trained, world = weights.parameters, weights.trained, layout.world
-    state = 2.0 * master * trained
+    state = moments * trained
     if layout.strategy == "ddp":
         return _parts(master * total, 0, master * trained, state, 0)
     whole = min(weights.rest + 2 * weights.block, total)

@@ -40,6 +40,12 @@ class Workload:
         return {"bf16": 2, "32": 4, "64": 8}[self.recipe.engine.precision]
 
     @property
+    def moments(self) -> float:
+        """Bytes of a weight's moments together; of `muon` as if all weights were inner matrices."""
+        kinds = {"adamw": 2.0 * self.master, "adamw8bit": 2 * (1 + 4 / 256), "muon": 1.0 * self.master}
+        return kinds[self.recipe.engine.optimizer.kind]
+
+    @property
     def ema(self) -> bool:
         """Whether the run keeps an average of its weights."""
         return self.recipe.engine.ema is not None
