@@ -47,7 +47,9 @@ def test_states_steps_metrics_and_sizes(root: Path) -> None:
     assert done.metric is not None
     assert done.metric[0] == "val/loss"
     assert runs["killed"].step >= 7
-    assert runs["killed"].saved == runs["killed"].step // 5 * 5
+    # It may have been killed while it wrote the newest one.
+    newest = runs["killed"].step // 5 * 5
+    assert runs["killed"].saved in (newest, newest - 5)
     assert all(1e4 < run.bytes < 1e8 for run in runs.values())
     assert [run.changed for run in find(root)] == sorted((run.changed for run in runs.values()), reverse=True)
 

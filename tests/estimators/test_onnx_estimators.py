@@ -91,6 +91,9 @@ def test_identity_of_edits_is_measured_by_the_network(tmp_path: Path) -> None:
                 torch.zeros(len(given), 12), torch.zeros(len(given), 3), torch.zeros(len(given), 2)
             )
 
+        def changes(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(after), 12)
+
     picture = pictures((200, 0, 0))
     face = Face(picture[0].permute(1, 2, 0).numpy(), np.zeros((24, 24), np.uint8), np.zeros(1), np.zeros(1))
     vectors = np.zeros((2, 12), np.float32)
