@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mien.engine.rundir import RunFolder
 from mien.faults.sets import write_set
+from mien.systems import SYSTEMS
 
 from .processes import Session
 from .runs import only_run, overrides
+from .toy import ToyModule
+
+
+@pytest.fixture(autouse=True)
+def _no_toy_is_left() -> Iterator[None]:
+    yield
+    ToyModule.interfere = None
+    SYSTEMS.pop("toy", None)
 
 
 @pytest.fixture(scope="session")

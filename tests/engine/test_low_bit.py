@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +14,12 @@ from mien.engine.config import EngineConfig, OptimizerConfig
 from mien.engine.holdings import Replicated
 from mien.engine.rundir import RunFolder
 from mien.errors import RunError
-from mien.systems import SYSTEMS
 
 from .runs import differences, learned, only_run, samples
-from .toy import ToyModule, toy_recipe
+from .toy import PowerCut, ToyModule, cut_at, toy_recipe
 
 KEYS = ("engine.optimizer.kind=adamw8bit", "model.width=2048")  # 6,144 weights: enough to be kept in codes
 TENSORS = ("state_dict", "exp_avg", "exp_avg_codes", "exp_avg_scale", "exp_avg_sq_codes", "exp_avg_sq_scale")
-
-
-class PowerCut(BaseException):
-    """Stands for an end without notice; no handler of the engine may catch it."""
-
-
-@pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
-    yield
-    ToyModule.interfere = None
-    SYSTEMS.pop("toy", None)
 
 
 def saved(run: RunFolder) -> dict[str, Any]:
@@ -45,12 +32,7 @@ def test_a_cut_run_ends_bitwise_equal_with_moments_in_codes(sets: dict[str, Path
         (tmp_path / name).mkdir()
     whole = RunFolder(engine.run(toy_recipe(sets, tmp_path / "whole", *KEYS)))
 
-    def interfere(loss: torch.Tensor, at: int) -> torch.Tensor:
-        if at == 13:
-            raise PowerCut
-        return loss
-
-    ToyModule.interfere = interfere
+    cut_at(13)
     with pytest.raises(PowerCut):
         engine.run(toy_recipe(sets, tmp_path / "cut", *KEYS))
     ToyModule.interfere = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,11 @@ from mien.engine.config import EngineConfig, OptimizerConfig
 from mien.engine.rundir import RunFolder
 from mien.errors import RunError
 from mien.optim_muon import Muon, orthogonal
-from mien.systems import SYSTEMS
 
 from .runs import differences, learned
-from .toy import ToyModule, toy_recipe
+from .toy import PowerCut, ToyModule, cut_at, toy_recipe
 
 CONFIG = OptimizerConfig(kind="muon", lr=0.02, weight_decay=0.1, betas=(0.9, 0.99), eps=1e-8)
-
-
-class PowerCut(BaseException):
-    """Stands for an end without notice; no handler of the engine may catch it."""
-
-
-@pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
-    yield
-    ToyModule.interfere = None
-    SYSTEMS.pop("toy", None)
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (8, 40), (40, 8)])
@@ -94,12 +81,7 @@ def test_a_cut_run_ends_bitwise_equal(
         (tmp_path / name).mkdir()
     whole = RunFolder(engine.run(toy_recipe(sets, tmp_path / "whole", "engine.optimizer.kind=muon")))
 
-    def interfere(loss: torch.Tensor, at: int) -> torch.Tensor:
-        if at == 13:
-            raise PowerCut
-        return loss
-
-    ToyModule.interfere = interfere
+    cut_at(13)
     with pytest.raises(PowerCut):
         engine.run(toy_recipe(sets, tmp_path / "cut", "engine.optimizer.kind=muon"))
     ToyModule.interfere = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,30 +15,9 @@ from mien.engine import checkpoint, rng
 from mien.engine.rundir import RunFolder
 from mien.errors import DataError, RunError
 from mien.faults.sets import write_set
-from mien.systems import SYSTEMS
 
 from .runs import differences, learned, only_run, samples, state
-from .toy import ToyModule, toy_recipe
-
-
-class PowerCut(BaseException):
-    """Stands for an end without notice; no handler of the engine may catch it."""
-
-
-@pytest.fixture(autouse=True)
-def _clean() -> Iterator[None]:
-    yield
-    ToyModule.interfere = None
-    SYSTEMS.pop("toy", None)
-
-
-def cut_at(step: int) -> None:
-    def interfere(loss: torch.Tensor, at: int) -> torch.Tensor:
-        if at == step:
-            raise PowerCut
-        return loss
-
-    ToyModule.interfere = interfere
+from .toy import PowerCut, ToyModule, cut_at, toy_recipe
 
 
 def nan_at(*steps: int) -> None:

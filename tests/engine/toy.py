@@ -17,6 +17,10 @@ from mien.systems import SYSTEMS, System
 from mien.systems.base import Batch, SystemModule
 
 
+class PowerCut(BaseException):
+    """Stands for an end without notice; no handler of the engine may catch it."""
+
+
 class ToyModel(Config):
     width: int = 8
     dropout: float = 0.5
@@ -52,6 +56,17 @@ class ToyModule(SystemModule):
 
     def param_groups(self) -> list[dict[str, Any]]:
         return [{"params": list(self.net.parameters())}]
+
+
+def cut_at(step: int) -> None:
+    """Runs end there without notice."""
+
+    def interfere(loss: Tensor, at: int) -> Tensor:
+        if at == step:
+            raise PowerCut
+        return loss
+
+    ToyModule.interfere = interfere
 
 
 def _transform(sample: Any, rng: Any, epoch: int) -> dict[str, Any]:

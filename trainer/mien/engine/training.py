@@ -127,8 +127,8 @@ class _Session:
         self.loop.strategy.setup_environment()  # joins the ranks; Lightning would do so later, inside `fit`
         self.agreement = Agreement()
         with contextlib.ExitStack() as self._until_end:
-            # Attention that falls off leaves weights too small for a float's full precision, and CPUs compute
-            # with those twenty times as long. GPUs take no longer, and this is no matter of theirs.
+            # Attention that falls off leaves weights too small for a float's full precision, and CPUs take
+            # several times as long to compute with those. It does not touch GPUs.
             torch.set_flush_denormal(True)
             self._until_end.callback(torch.set_flush_denormal, False)
             return self._run()

@@ -65,14 +65,23 @@ def unit_table(rows: Mapping[str, Sequence[Scores]]) -> str:
 def write_csv(rows: Mapping[str, Sequence[Scores]], file: Path) -> None:
     """One line a method, seed and column of `COLUMNS`."""
     still = rows[STILL][0]
+    write_values(
+        {
+            name: [{title: measure(one, still) for title, measure in COLUMNS.items()} for one in scores]
+            for name, scores in rows.items()
+        },
+        file,
+    )
+
+
+def write_values(rows: Mapping[str, Sequence[Mapping[str, float]]], file: Path) -> None:
+    """CSV of the values of each method and seed: method, seed, measure, value."""
     with file.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened)
         writer.writerow(("method", "seed", "measure", "value"))
-        for name, scores in rows.items():
-            for seed, one in enumerate(scores):
-                writer.writerows(
-                    (name, seed, title, f"{measure(one, still):.6g}") for title, measure in COLUMNS.items()
-                )
+        for name, seeds in rows.items():
+            for seed, values in enumerate(seeds):
+                writer.writerows((name, seed, title, f"{value:.6g}") for title, value in values.items())
 
 
 def leakage_picture(leakage: NDArray[np.floating]) -> bytes:

@@ -24,7 +24,8 @@ def directions() -> Floats:
 
 
 def seen_light(picture: NDArray[np.uint8], drawn: RigRendering, skin: NDArray[np.bool_]) -> Floats:
-    """Irradiance over pi that a picture shows at `directions`, float32 [32, 3].
+    """Irradiance over pi that a picture shows at `directions`, float32 [32, 3]; zeros where it shows next to
+    no skin.
 
     Args:
         picture: uint8 [S, S, 3] sRGB.

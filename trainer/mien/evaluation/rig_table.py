@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from mien.evaluation.edit_table import line, spread
+from mien.evaluation.edit_table import line, spread, write_values
 from mien.evaluation.rig_edits import RigScores
 
 Measure = Callable[[RigScores], float]
@@ -68,11 +67,10 @@ def mode_table(scores: Sequence[RigScores]) -> str:
 
 def write_rig_csv(rows: Mapping[str, Sequence[RigScores]], file: Path) -> None:
     """One line a method, seed and column of `COLUMNS`."""
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(("method", "seed", "measure", "value"))
-        for name, scores in rows.items():
-            for seed, one in enumerate(scores):
-                writer.writerows(
-                    (name, seed, title, f"{measure(one):.6g}") for title, measure in COLUMNS.items()
-                )
+    write_values(
+        {
+            name: [{title: measure(one) for title, measure in COLUMNS.items()} for one in scores]
+            for name, scores in rows.items()
+        },
+        file,
+    )

@@ -15,21 +15,26 @@ from mien.editing.crop import crop_face
 from mien.editing.strip import edit_strip
 from mien.evaluation.edit_table import STILL, leakage_picture, table, unit_table, write_csv
 from mien.evaluation.edits import LEVELS, Ask, Scores, asks, score
+from mien.reproduce.edits import (
+    UNSEEN,
+    remembered,
+    round_trip,
+    seed_jobs,
+    sets,
+    unedited,
+    variant_jobs,
+)
 from mien.reproduce.jobs import Job, run_all, threads_of_torch
 from mien.reproduce.pages import stacked
 from mien.systems.editing.face_pairs import make_pairs
 from mien.systems.editing.noise import Guidance
 from mien.systems.editing.pair_rules import UNITS
-from mien.systems.editing.pair_samples import as_bytes, as_pixels
 from mien.systems.editing.pair_videos import PairPlan
 from mien.systems.editing.parsing import blacked
 from mien.systems.editing.sampler import SampleConfig
 from mien.systems.facereader.load import load as load_reader
 from mien.systems.magicface.load import MagicFace
 from mien.systems.magicface.load import load as load_editor
-
-UNSEEN = 100_000
-"""Number of the first person who is in no training set."""
 
 NO_PHOTO = "no photo"
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -82,28 +87,17 @@ def reproduce(
     Raises:
         MienError: if a set cannot be written, or a run fails.
     """
-    sets = _sets(out, images)
-    jobs = [Job("facereader/tiny", (*sets, *reader_overrides), out / "runs" / "reader")]
-    jobs += [
-        Job("magicface/tiny", (*sets, f"seed={seed}", *overrides), out / "runs" / f"seed-{seed}")
-        for seed in range(seeds)
-    ]
+    keys = sets(out, images, make_pairs)
     chosen = VARIANTS if variants else {}
-    jobs += [
-        Job("magicface/tiny", (*sets, "seed=0", *overrides, *keys), out / "runs" / name.replace(" ", "-"))
-        for name, keys in chosen.items()
+    jobs = [
+        Job("facereader/tiny", (*keys, *reader_overrides), out / "runs" / "reader"),
+        *seed_jobs("magicface/tiny", (*keys, *overrides), seeds, out),
+        *variant_jobs("magicface/tiny", (*keys, *overrides), chosen, out),
     ]
     folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
     if NO_PHOTO in chosen:
         start = f"model.init_from={folders[1 + seeds + list(chosen).index(NO_PHOTO)]}"
-        more = [
-            Job(
-                "magicface/tiny",
-                (*sets, "seed=0", *overrides, *keys, start),
-                out / "runs" / name.replace(" ", "-"),
-            )
-            for name, keys in FROZEN.items()
-        ]
+        more = variant_jobs("magicface/tiny", (*keys, *overrides, start), FROZEN, out)
         folders += run_all(more, parallel=parallel, threads=threads, what="runs from those")
         chosen = chosen | FROZEN
     with threads_of_torch(threads * parallel):
@@ -122,20 +116,18 @@ def _measure(out: Path, folders: Sequence[Path], seeds: int, people: int, varian
     first = editors[0]
     rows = {
         STILL: [measured(still)],
-        "codec round trip": [measured(lambda ask: _round_trip(first, still(ask)))],
+        "codec round trip": [measured(lambda ask: round_trip(first, still(ask)))],
         "true picture": [measured(lambda ask: ask.true)],
-        "true picture, codec round trip": [measured(lambda ask: _round_trip(first, ask.true))],
+        "true picture, codec round trip": [measured(lambda ask: round_trip(first, ask.true))],
     }
-    made = [_remembered(editor, editor.config.guidance) for editor in editors]
+    made = [_edits(editor, editor.config.guidance) for editor in editors]
     rows["MagicFace, crop"] = [measured(make) for make in made[:seeds]]
     rows["MagicFace, pasted"] = [measured(_pasted(first, make)) for make in made[:seeds]]
     rows |= {
         name: [measured(_pasted(first, make))] for name, make in zip(variants, made[seeds:], strict=True)
     }
     if variants:
-        rows |= {
-            f"guidance {scale:g}": [measured(_pasted(first, _remembered(first, scale)))] for scale in SCALES
-        }
+        rows |= {f"guidance {scale:g}": [measured(_pasted(first, _edits(first, scale)))] for scale in SCALES}
     sheet(asked[:2], _pasted(first, made[0])).save(out / "sheet.png")
     mean = np.mean([one.leakage for one in rows["MagicFace, pasted"]], axis=0)
     (out / "leakage.png").write_bytes(leakage_picture(mean))
@@ -145,38 +137,15 @@ def _measure(out: Path, folders: Sequence[Path], seeds: int, people: int, varian
     return text
 
 
-def _sets(out: Path, images: int) -> tuple[str, ...]:
-    keys = []
-    for name, first, count in (("train", 0, images), ("val", UNSEEN + 50_000, 320)):
-        folder = out / "sets" / name
-        if not (folder / "index.json").is_file():
-            make_pairs(folder, people=max(1, count // 16), images=count, seed=0, first_person=first)
-        keys.append(f"data.{name}.shards={folder}")
-    return tuple(keys)
-
-
 def still(ask: Ask) -> Tensor:
     """The source, once for each edit, uint8 [E, 3, S, S]."""
-    picture = torch.from_numpy(ask.face.picture.copy()).permute(2, 0, 1)
-    return picture.expand(len(ask.vectors), -1, -1, -1)
+    return unedited(ask.face, len(ask.vectors))
 
 
-def _round_trip(editor: MagicFace, pictures: Tensor) -> Tensor:
-    """The floor of whatever is drawn in latents; `pictures` uint8 [E, 3, S, S]."""
-    return as_bytes(editor.codec.decode(editor.codec.encode(as_pixels(pictures)))).cpu()
-
-
-def _remembered(editor: MagicFace, guidance: float) -> Make:
+def _edits(editor: MagicFace, guidance: float) -> Make:
     """Edits, each ask made once."""
     config = SampleConfig(sampler="ddim", steps=8, batch=60, guidance=Guidance(scale=guidance))
-    done: dict[int, Tensor] = {}
-
-    def make(ask: Ask) -> Tensor:
-        if id(ask) not in done:
-            done[id(ask)] = editor.edit(ask.face, torch.from_numpy(ask.vectors).float(), config)
-        return done[id(ask)]
-
-    return make
+    return remembered(lambda ask: editor.edit(ask.face, torch.from_numpy(ask.vectors).float(), config))
 
 
 def _pasted(editor: MagicFace, make: Make) -> Make:

@@ -16,9 +16,17 @@ from mien.editing.strip import edit_strip
 from mien.evaluation.edit_table import STILL
 from mien.evaluation.rig_edits import RigAsk, RigScores, rig_asks, rig_score
 from mien.evaluation.rig_table import mode_table, rig_table, write_rig_csv
+from mien.reproduce.edits import (
+    UNSEEN,
+    remembered,
+    round_trip,
+    seed_jobs,
+    sets,
+    unedited,
+    variant_jobs,
+)
 from mien.reproduce.jobs import Job, run_all, threads_of_torch
 from mien.reproduce.pages import stacked
-from mien.systems.editing.pair_samples import as_bytes, as_pixels
 from mien.systems.editing.pair_videos import PairPlan
 from mien.systems.editing.sampler import SampleConfig
 from mien.systems.facereader.load import load as load_reader
@@ -26,9 +34,6 @@ from mien.systems.rigface.load import PLAIN, RigFace
 from mien.systems.rigface.load import load as load_editor
 from mien.systems.rigface.modes import EDITS
 from mien.systems.rigface.pairs import make_rig_pairs
-
-UNSEEN = 100_000
-"""Number of the first person who is in no training set."""
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "attention without falloff": ("model.unet.near=[]",),
@@ -68,16 +73,12 @@ def reproduce(
     Raises:
         MienError: if a set cannot be written, or a run fails.
     """
-    sets = _sets(out, images)
-    jobs = [Job("facereader/rig_tiny", (*sets, *reader_overrides), out / "runs" / "reader")]
-    jobs += [
-        Job("rigface/tiny", (*sets, f"seed={seed}", *overrides), out / "runs" / f"seed-{seed}")
-        for seed in range(seeds)
-    ]
+    keys = sets(out, images, make_rig_pairs)
     chosen = VARIANTS if variants else {}
-    jobs += [
-        Job("rigface/tiny", (*sets, "seed=0", *overrides, *keys), out / "runs" / name.replace(" ", "-"))
-        for name, keys in chosen.items()
+    jobs = [
+        Job("facereader/rig_tiny", (*keys, *reader_overrides), out / "runs" / "reader"),
+        *seed_jobs("rigface/tiny", (*keys, *overrides), seeds, out),
+        *variant_jobs("rigface/tiny", (*keys, *overrides), chosen, out),
     ]
     folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
     with threads_of_torch(threads * parallel):
@@ -96,12 +97,12 @@ def _measure(out: Path, folders: Sequence[Path], seeds: int, people: int, varian
     first = editors[0]
     rows = {
         STILL: [measured(still)],
-        "codec round trip": [measured(lambda ask: _round_trip(first, still(ask)))],
+        "codec round trip": [measured(lambda ask: round_trip(first, still(ask)))],
         "rendering pasted": [measured(rendering)],
         "true picture": [measured(lambda ask: ask.true)],
-        "true picture, codec round trip": [measured(lambda ask: _round_trip(first, ask.true))],
+        "true picture, codec round trip": [measured(lambda ask: round_trip(first, ask.true))],
     }
-    made = [_remembered(editor) for editor in editors]
+    made = [_edits(editor) for editor in editors]
     rows["RigFace, crop"] = [measured(make) for make in made[:seeds]]
     rows["RigFace, pasted"] = ours = [measured(_pasted(first, make)) for make in made[:seeds]]
     rows |= {
@@ -114,20 +115,9 @@ def _measure(out: Path, folders: Sequence[Path], seeds: int, people: int, varian
     return text
 
 
-def _sets(out: Path, images: int) -> tuple[str, ...]:
-    keys = []
-    for name, first, count in (("train", 0, images), ("val", UNSEEN + 50_000, 320)):
-        folder = out / "sets" / name
-        if not (folder / "index.json").is_file():
-            make_rig_pairs(folder, people=max(1, count // 16), images=count, seed=0, first_person=first)
-        keys.append(f"data.{name}.shards={folder}")
-    return tuple(keys)
-
-
 def still(ask: RigAsk) -> Tensor:
     """The source, once for each edit, uint8 [E, 3, S, S]."""
-    picture = torch.from_numpy(ask.face.picture.copy()).permute(2, 0, 1)
-    return picture.expand(len(ask.edits), -1, -1, -1)
+    return unedited(ask.face, len(ask.edits))
 
 
 def rendering(ask: RigAsk) -> Tensor:
@@ -139,23 +129,12 @@ def rendering(ask: RigAsk) -> Tensor:
     return torch.from_numpy(np.stack(pictures).round().astype(np.uint8)).permute(0, 3, 1, 2)
 
 
-def _round_trip(editor: RigFace, pictures: Tensor) -> Tensor:
-    """The floor of whatever is drawn in latents; `pictures` uint8 [E, 3, S, S]."""
-    return as_bytes(editor.codec.decode(editor.codec.encode(as_pixels(pictures)))).cpu()
-
-
-def _remembered(editor: RigFace) -> Make:
-    """Edits as `mien edit` samples them, each ask made once."""
+def _edits(editor: RigFace) -> Make:
+    """Edits, each ask made once."""
     config = SampleConfig(sampler="ddim", steps=8, batch=len(EDITS), guidance=PLAIN.guidance)
-    done: dict[int, Tensor] = {}
-
-    def make(ask: RigAsk) -> Tensor:
-        if id(ask) not in done:
-            face = ask.face
-            done[id(ask)] = editor.edit(face.picture, face.labels, ask.source, ask.edited, config)
-        return done[id(ask)]
-
-    return make
+    return remembered(
+        lambda ask: editor.edit(ask.face.picture, ask.face.labels, ask.source, ask.edited, config)
+    )
 
 
 def _pasted(editor: RigFace, make: Make) -> Make:
