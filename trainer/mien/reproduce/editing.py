@@ -17,6 +17,8 @@ from mien.evaluation.edit_table import STILL, leakage_picture, table, unit_table
 from mien.evaluation.edits import LEVELS, Ask, Scores, asks, score
 from mien.reproduce.edits import (
     UNSEEN,
+    judged_by,
+    reader_jobs,
     remembered,
     round_trip,
     seed_jobs,
@@ -24,7 +26,7 @@ from mien.reproduce.edits import (
     unedited,
     variant_jobs,
 )
-from mien.reproduce.jobs import Job, run_all, threads_of_torch
+from mien.reproduce.jobs import run_all, threads_of_torch
 from mien.reproduce.pages import stacked
 from mien.systems.editing.face_pairs import make_pairs
 from mien.systems.editing.noise import Guidance
@@ -32,12 +34,14 @@ from mien.systems.editing.pair_rules import UNITS
 from mien.systems.editing.pair_videos import PairPlan
 from mien.systems.editing.parsing import blacked
 from mien.systems.editing.sampler import SampleConfig
+from mien.systems.facereader.load import Reader
 from mien.systems.facereader.load import load as load_reader
 from mien.systems.magicface.load import MagicFace
 from mien.systems.magicface.load import load as load_editor
 
 NO_PHOTO = "no photo"
 VARIANTS: dict[str, tuple[str, ...]] = {
+    "no judge": ("objective.judge=null",),
     "ControlNet": ("model.unet.photo=controlnet",),
     "convolutions of the photo": ("model.unet.photo=convolutions",),
     NO_PHOTO: ("model.unet.photo=none",),
@@ -71,7 +75,7 @@ def reproduce(
     overrides: tuple[str, ...] = (),
     reader_overrides: tuple[str, ...] = (),
 ) -> str:
-    """Make sets, train reader and editors, measure; write tables and pictures, return the tables.
+    """Make sets, train readers and editors, measure; write tables and pictures, return the tables.
 
     Args:
         out: folder for sets, runs, `editing.md`, `editing.csv`, `leakage.png` and `sheet.png`.
@@ -82,31 +86,35 @@ def reproduce(
         variants: train those of `VARIANTS` and `FROZEN`, too, with the first seed, and measure its `SCALES`.
         images: pairs of the training set, 16 of a person.
         overrides: further `key=value` of every editor.
-        reader_overrides: the same of the reader.
+        reader_overrides: the same of both readers, the one that measures and the editors' judge.
 
     Raises:
         MienError: if a set cannot be written, or a run fails.
     """
     keys = sets(out, images, make_pairs)
+    seeing = reader_jobs("facereader/tiny", (*keys, *reader_overrides), out)
+    reader, judge = run_all(seeing, parallel=parallel, threads=threads, what="readers")
+    keys = (*keys, judged_by(judge))
     chosen = VARIANTS if variants else {}
     jobs = [
-        Job("facereader/tiny", (*keys, *reader_overrides), out / "runs" / "reader"),
         *seed_jobs("magicface/tiny", (*keys, *overrides), seeds, out),
         *variant_jobs("magicface/tiny", (*keys, *overrides), chosen, out),
     ]
     folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
     if NO_PHOTO in chosen:
-        start = f"model.init_from={folders[1 + seeds + list(chosen).index(NO_PHOTO)]}"
+        start = f"model.init_from={folders[seeds + list(chosen).index(NO_PHOTO)]}"
         more = variant_jobs("magicface/tiny", (*keys, *overrides, start), FROZEN, out)
         folders += run_all(more, parallel=parallel, threads=threads, what="runs from those")
         chosen = chosen | FROZEN
     with threads_of_torch(threads * parallel):
-        return _measure(out, folders, seeds, people, tuple(chosen))
+        return _measure(out, load_reader(reader), folders, seeds, people, tuple(chosen))
 
 
-def _measure(out: Path, folders: Sequence[Path], seeds: int, people: int, variants: tuple[str, ...]) -> str:
-    """Of the reader's run, those of the seeds and those of the variants, in this order."""
-    reader, editors = load_reader(folders[0]), [load_editor(folder) for folder in folders[1:]]
+def _measure(
+    out: Path, reader: Reader, folders: Sequence[Path], seeds: int, people: int, variants: tuple[str, ...]
+) -> str:
+    """Of the runs of the seeds and those of the variants, in this order."""
+    editors = [load_editor(folder) for folder in folders]
     plan = PairPlan(people, 16 * people, 0, "builtin", editors[0].size, "studio", UNSEEN)
     asked = [asks(plan, video) for video in range(people)]
 

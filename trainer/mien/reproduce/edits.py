@@ -17,6 +17,8 @@ from mien.systems.editing.rest import EditorAtRest
 UNSEEN = 100_000
 """Number of the first person who is in no training set."""
 
+_JUDGE = ("seed=1", "engine.max_steps=900")
+
 Asked = TypeVar("Asked")
 
 
@@ -35,6 +37,17 @@ def sets(out: Path, images: int, make: Callable[..., Path]) -> tuple[str, ...]:
             make(folder, people=max(1, count // 16), images=count, seed=0, first_person=first)
         keys.append(f"data.{name}.shards={folder}")
     return tuple(keys)
+
+
+def reader_jobs(recipe: str, keys: tuple[str, ...], out: Path) -> list[Job]:
+    """The reader that measures, and the one that editors are trained by: nobody marks their own papers."""
+    judge = (*_JUDGE, *keys)
+    return [Job(recipe, keys, out / "runs" / "reader"), Job(recipe, judge, out / "runs" / "judge")]
+
+
+def judged_by(judge: Path) -> str:
+    """The key that has an editor trained by a reader."""
+    return f"objective.judge.run={judge}"
 
 
 def seed_jobs(recipe: str, keys: tuple[str, ...], seeds: int, out: Path) -> list[Job]:
@@ -60,7 +73,8 @@ def unedited(face: Face, count: int) -> Tensor:
 
 def round_trip(editor: EditorAtRest, pictures: Tensor) -> Tensor:
     """Through the codec and back, uint8 [E, 3, S, S]: the floor of whatever is drawn in latents."""
-    return as_bytes(editor.codec.decode(editor.codec.encode(as_pixels(pictures)))).cpu()
+    with torch.inference_mode():
+        return as_bytes(editor.codec.decode(editor.codec.encode(as_pixels(pictures)))).cpu()
 
 
 def remembered(make: Callable[[Asked], Tensor]) -> Callable[[Asked], Tensor]:

@@ -18,6 +18,8 @@ from mien.evaluation.rig_edits import RigAsk, RigScores, rig_asks, rig_score
 from mien.evaluation.rig_table import mode_table, rig_table, write_rig_csv
 from mien.reproduce.edits import (
     UNSEEN,
+    judged_by,
+    reader_jobs,
     remembered,
     round_trip,
     seed_jobs,
@@ -25,10 +27,11 @@ from mien.reproduce.edits import (
     unedited,
     variant_jobs,
 )
-from mien.reproduce.jobs import Job, run_all, threads_of_torch
+from mien.reproduce.jobs import run_all, threads_of_torch
 from mien.reproduce.pages import stacked
 from mien.systems.editing.pair_videos import PairPlan
 from mien.systems.editing.sampler import SampleConfig
+from mien.systems.facereader.load import Reader
 from mien.systems.facereader.load import load as load_reader
 from mien.systems.rigface.load import PLAIN, RigFace
 from mien.systems.rigface.load import load as load_editor
@@ -36,6 +39,7 @@ from mien.systems.rigface.modes import EDITS
 from mien.systems.rigface.pairs import make_rig_pairs
 
 VARIANTS: dict[str, tuple[str, ...]] = {
+    "no judge": ("objective.judge=null",),
     "attention without falloff": ("model.unet.near=[]",),
     "places weigh alike": ("objective.face_weight=1",),
     "published schedule": ("objective.noise.zero_snr=false", "objective.noise.late=1"),
@@ -57,7 +61,7 @@ def reproduce(
     overrides: tuple[str, ...] = (),
     reader_overrides: tuple[str, ...] = (),
 ) -> str:
-    """Make sets, train reader and editors, measure; write tables and a sheet, return the tables.
+    """Make sets, train readers and editors, measure; write tables and a sheet, return the tables.
 
     Args:
         out: folder for sets, runs, `rig_editing.md`, `rig_editing.csv` and `sheet.png`.
@@ -68,26 +72,30 @@ def reproduce(
         variants: train those of `VARIANTS`, too, with the first seed.
         images: pairs of the training set, 16 of a person.
         overrides: further `key=value` of every editor.
-        reader_overrides: the same of the reader.
+        reader_overrides: the same of both readers, the one that measures and the editors' judge.
 
     Raises:
         MienError: if a set cannot be written, or a run fails.
     """
     keys = sets(out, images, make_rig_pairs)
+    seeing = reader_jobs("facereader/rig_tiny", (*keys, *reader_overrides), out)
+    reader, judge = run_all(seeing, parallel=parallel, threads=threads, what="readers")
+    keys = (*keys, judged_by(judge))
     chosen = VARIANTS if variants else {}
     jobs = [
-        Job("facereader/rig_tiny", (*keys, *reader_overrides), out / "runs" / "reader"),
         *seed_jobs("rigface/tiny", (*keys, *overrides), seeds, out),
         *variant_jobs("rigface/tiny", (*keys, *overrides), chosen, out),
     ]
     folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
     with threads_of_torch(threads * parallel):
-        return _measure(out, folders, seeds, people, tuple(chosen))
+        return _measure(out, load_reader(reader), folders, seeds, people, tuple(chosen))
 
 
-def _measure(out: Path, folders: Sequence[Path], seeds: int, people: int, variants: tuple[str, ...]) -> str:
-    """Of the reader's run, those of the seeds and those of the variants, in this order."""
-    reader, editors = load_reader(folders[0]), [load_editor(folder) for folder in folders[1:]]
+def _measure(
+    out: Path, reader: Reader, folders: Sequence[Path], seeds: int, people: int, variants: tuple[str, ...]
+) -> str:
+    """Of the runs of the seeds and those of the variants, in this order."""
+    editors = [load_editor(folder) for folder in folders]
     plan = PairPlan(people, 16 * people, 0, "builtin", editors[0].size, "studio", UNSEEN)
     asked = [rig_asks(plan, video) for video in range(people)]
 

@@ -121,13 +121,12 @@ class VaeCodec:
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """See `Codec`: the mode, so that a photo always gives the same latent."""
-        latents: Tensor = self.vae.encode(pictures).latent_dist.mode()
+        latents: Tensor = self.vae.to(pictures.device).encode(pictures).latent_dist.mode()
         return latents
 
-    @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
-        """See `Codec`."""
-        pictures: Tensor = self.vae.decode(latents, return_dict=False)[0]
+        """See `Codec`; gradients pass, for a judge of pictures."""
+        pictures: Tensor = self.vae.to(latents.device).decode(latents, return_dict=False)[0]
         return pictures
 
 

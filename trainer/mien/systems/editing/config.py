@@ -190,6 +190,23 @@ class NoiseConfig(Config):
         return self
 
 
+class JudgeConfig(Config):
+    """A face reader that compares what the denoiser takes the target to be with the true target."""
+
+    run: str = Field(min_length=1)
+    """Run of a facereader with `model.changes`. Measure edits by another one."""
+    changes: float = Field(default=0.1, ge=0)
+    """Weight of how the action units of source and edit differ: squared error in FACS levels."""
+    units: float = Field(default=0.03, ge=0)
+    """Of the intensities that the edit shows by itself: squared error in FACS levels."""
+    pose: float = Field(default=1.0, ge=0)
+    """Of yaw, pitch and roll: squared error in tens of degrees."""
+    identity: float = Field(default=1.0, ge=0)
+    """Of who it is: squared distance of the unit rows."""
+    codes: float = Field(default=0.1, ge=0)
+    """Of the 3D face and its light, where the reader reads them: squared error in standard deviations."""
+
+
 class EditObjective(Config):
     """The noise and what is weighed."""
 
@@ -201,3 +218,5 @@ class EditObjective(Config):
     them, of values -1..1. An action unit moves few pixels, and the rest would teach a tiny editor to copy."""
     identity_lr: float = Field(default=1.0, gt=0)
     """Rate of the identity network as a factor on that of the denoiser."""
+    judge: JudgeConfig | None = None
+    """Graded on the picture, too, by a network that reads action units. None: by latents alone (released)."""

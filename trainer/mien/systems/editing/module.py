@@ -17,9 +17,11 @@ from mien.optim import decay_groups, inner_groups
 from mien.systems.base import Batch, SystemModule
 from mien.systems.editing.codec import Codec, open_codec
 from mien.systems.editing.config import CodecConfig, EditObjective
+from mien.systems.editing.judge import Judge
 from mien.systems.editing.model import Editor
-from mien.systems.editing.noise import alphas, draw, error, goal, noised, weights
+from mien.systems.editing.noise import alphas, cleaned, draw, error, goal, noised, weights
 from mien.systems.editing.pair_samples import as_pixels
+from mien.systems.ranks import mean_count
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
@@ -59,6 +61,8 @@ class EditModule(SystemModule):
         self.model = editor
         self.codec: Codec = open_codec(codec)
         self.maps = maps
+        judge = recipe.objective.judge
+        self.judge = None if judge is None else Judge(judge)
         self.register_buffer("alpha", alphas(self.objective.noise).float(), persistent=False)
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor | float]]:
@@ -71,10 +75,30 @@ class EditModule(SystemModule):
         alpha = self.alpha[at]
         vector = batch["vector"].to(seen.target) * keep[:, None]
         bank = self.model.features(seen.photo)
-        predicted = self.model.noise(noised(seen.target, epsilon, alpha), seen.maps, at, vector, bank)
+        noisy = noised(seen.target, epsilon, alpha)
+        predicted = self.model.noise(noisy, seen.maps, at, vector, bank)
         weight = self._places(batch, seen.target) * weights(noise, alpha)[:, None, None, None]
         wanted = goal(noise, seen.target, epsilon, alpha)
-        return error(predicted, wanted, weight, batch["valid"]), {}
+        loss = error(predicted, wanted, weight, batch["valid"])
+        if self.judge is None:
+            return loss, {}
+        made = self.codec.decode(cleaned(noise, predicted, noisy, alpha) / self.codec.target_scale)
+        total, judged = self._judged(self.judge, batch, made.float(), keep)
+        return loss + total, {"latents": loss, **judged}
+
+    def _judged(
+        self, judge: Judge, batch: Batch, made: Tensor, keep: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean grade over the samples that were told what to edit, and each reading's error, 0-d."""
+        told = (batch["valid"] & keep).float()
+        count = mean_count(told.sum())
+
+        def mean(values: Tensor) -> Tensor:
+            return (values * told).sum() / count
+
+        errors = judge(as_pixels(batch["src"]), made, as_pixels(batch["tgt"]))
+        total = mean(judge.weighed(errors))
+        return total, {f"judged_{name}": mean(error) for name, error in errors.items()}
 
     def latents(self, batch: Batch) -> Seen:
         """Of the pictures of a batch."""

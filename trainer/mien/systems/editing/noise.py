@@ -15,8 +15,8 @@ from mien.systems.editing.config import NoiseConfig
 from mien.systems.ranks import mean_count
 
 __all__ = [
-    "STEPS", "Draw", "Guidance", "NoiseConfig", "alphas", "draw", "error", "goal", "guided", "noised",
-    "weights",
+    "STEPS", "Draw", "Guidance", "NoiseConfig", "alphas", "cleaned", "draw", "error", "goal", "guided",
+    "noised", "weights",
 ]  # fmt: skip
 
 STEPS = 1000
@@ -94,6 +94,19 @@ def goal(config: NoiseConfig, clean: Tensor, noise: Tensor, alpha: Tensor) -> Te
     if config.prediction == "sample":
         return clean
     return noised(noise, -clean, alpha)
+
+
+def cleaned(config: NoiseConfig, predicted: Tensor, noisy: Tensor, alpha: Tensor) -> Tensor:
+    """The clean latent that a prediction of `goal` amounts to; poor where noise has left nothing of it.
+
+    predicted, noisy: [B, C, h, w]; alpha [B].
+    """
+    if config.prediction == "sample":
+        return predicted
+    alpha = alpha.to(noisy.dtype).view(-1, *[1] * (noisy.ndim - 1))
+    if config.prediction == "epsilon":
+        return (noisy - (1 - alpha).sqrt() * predicted) / alpha.sqrt().clamp_min(1e-3)
+    return alpha.sqrt() * noisy - (1 - alpha).sqrt() * predicted
 
 
 def weights(config: NoiseConfig, alpha: Tensor) -> Tensor:

@@ -69,4 +69,5 @@ class EditorAtRest:
     ) -> Tensor:
         """Edits uint8 [E, 3, S, S] on the CPU; arguments as of `sampler.sample`."""
         made = sample(self.editor, photo, maps, vectors.to(self.device), self.noise, config, note)
-        return as_bytes(self.codec.decode(made / self.codec.target_scale)).cpu()
+        with torch.inference_mode():
+            return as_bytes(self.codec.decode(made / self.codec.target_scale)).cpu()

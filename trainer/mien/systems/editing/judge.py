@@ -1,0 +1,79 @@
+"""A second grade beside the error of latents: does the picture show the edit, and the same person?
+
+Few pixels move with an action unit, so that an editor which pleases by its latents alone makes half of it.
+Not against labels but against the same readings of the true picture: what the reader gets wrong of that is
+no fault of the editor.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mien.errors import RunError
+from mien.systems.editing.config import JudgeConfig
+
+
+class Judge:
+    """A face reader at rest, through which gradients pass to the picture.
+
+    No nn.Module, so that its weights are neither trained nor saved with the editor's.
+
+    Args:
+        config: which run, and weights.
+
+    Raises:
+        RunError: if the run is none of a face reader that reads changes.
+    """
+
+    def __init__(self, config: JudgeConfig) -> None:
+        from mien.systems.facereader.load import load  # readers are made of parts of editors: not above
+
+        reader = load(config.run, device=torch.device("cpu"))
+        if not reader.reads_changes:
+            fix = "train one with model.changes, such as facereader/tiny"
+            raise RunError(
+                "this face reader reads no changes between two pictures", where=config.run, fix=fix
+            )
+        self.config, self.side, self.network = config, reader.size, reader.model
+
+    def __call__(self, before: Tensor, made: Tensor, true: Tensor) -> dict[str, Tensor]:
+        """Squared errors [B] of each reading, by the name of its weight.
+
+        Args:
+            before: pictures float [B, 3, S, S] in -1..1.
+            made: of the same size, edited; gradients reach these.
+            true: what they should look like.
+        """
+        self.network.to(made.device)
+        before, made, true = (self._fit(pictures) for pictures in (before, made, true))
+        with torch.no_grad():
+            wanted = self._read(before, true)
+        shown = self._read(before, made)
+        return {name: _squares(name, shown[name] - wanted[name]) for name in shown}
+
+    def weighed(self, errors: dict[str, Tensor]) -> Tensor:
+        """Their weighted sum, [B]."""
+        return torch.stack([getattr(self.config, name) * error for name, error in errors.items()]).sum(0)
+
+    def _read(self, before: Tensor, after: Tensor) -> dict[str, Tensor]:
+        reading = self.network(after, parts=False)
+        found = {
+            "changes": self.network.changes(before, after),
+            "units": reading.units,
+            "pose": reading.pose / 10,
+            "identity": reading.identity,
+        }
+        if reading.codes.shape[1]:
+            found["codes"] = reading.codes
+        return {name: rows.float() for name, rows in found.items()}
+
+    def _fit(self, pictures: Tensor) -> Tensor:
+        if pictures.shape[-1] == self.side:
+            return pictures
+        size = (self.side, self.side)
+        return nn.functional.interpolate(pictures, size, mode="bilinear", antialias=True)
+
+
+def _squares(name: str, apart: Tensor) -> Tensor:
+    return apart.square().sum(1) if name == "identity" else apart.square().mean(1)
