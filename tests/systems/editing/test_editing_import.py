@@ -29,7 +29,9 @@ from mien.systems.editing.noise import Guidance
 from mien.systems.editing.released import FILES, RELEASES, read_release
 from mien.systems.editing.sampler import SampleConfig
 from mien.systems.editing.start import start_from
+from mien.systems.magicface.config import MagicFaceModel
 from mien.systems.magicface.load import MagicFace, load
+from mien.systems.magicface.model import build
 from mien.systems.weights import state_for_export
 
 
@@ -248,3 +250,26 @@ def test_edits_told_in_another_way_have_no_released_form(here: Path) -> None:
     assert not (here / "out").exists()
     with pytest.raises(MienError, match="releases take 12 numbers by a linear layer"):
         imported(here, recipe=str(run.path / "recipe.yaml"))
+
+
+def test_a_denoiser_of_differences_comes_back_and_is_not_mistaken(here: Path) -> None:
+    recipe = recipes.load(small_recipe(here / "small.yaml"), [f"run.root={here / 'own'}", "engine.ema=null"])
+    own = recipes.change(recipe, ["model.unet.residual=true", "objective.noise.prediction=sample"], "test")
+    sizes = SMALL.model_copy(update={"residual": True})
+    editor = Editor(sizes, ConditionConfig(width=12), torch.zeros(1, 1, 32))
+    torch.nn.init.normal_(editor.denoiser.conv_out.weight)
+    run = given.make(own, "own", {f"model.{name}": value for name, value in editor.state_dict().items()}, {})
+    out = here / "differences"
+    export(run.path, out, to="diffusers")
+    with pytest.raises(RunError, match=r"what differs from the photo; set model.unet.residual=true"):
+        import_release("magicface", out, here / "wrong", Beside(), recipe=str(here / "small.yaml"))
+    assert not (here / "wrong").exists()
+    assert isinstance(own.model, MagicFaceModel)
+    start = own.model.model_copy(update={"init_from": str(out)})
+    assert torch.equal(build(start).denoiser.conv_out.weight, editor.denoiser.conv_out.weight)
+    plain = start.model_copy(update={"unet": start.unet.model_copy(update={"residual": False})})
+    with pytest.raises(RunError, match=r"model.unet.residual=true"):
+        build(plain)
+    again = import_release("magicface", out, here / "again", Beside(), recipe=str(run.path / "recipe.yaml"))
+    found = state_for_export(again)["denoiser.conv_out.weight"]
+    assert torch.equal(found, editor.denoiser.conv_out.weight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ def said(made: Editor, given: dict[str, Any]) -> torch.Tensor:
 @pytest.mark.parametrize("injection", ["linear", "pad", "channel"])
 @pytest.mark.parametrize("photo", OTHERS)
 def test_the_photo_reaches_what_is_said_unless_there_is_none(photo: str, injection: str) -> None:
-    made = editor(f"model.unet.photo={photo}", f"model.condition={{width: 12, injection: {injection}}}")
+    made = editor(
+        f"model.unet.photo={photo}", "model.unet.residual=false",
+        f"model.condition={{width: 12, injection: {injection}}}",
+    )  # fmt: skip
     given = inputs()
     other = given | {"photo": given["photo"].flip(0)}
     with torch.no_grad():
@@ -78,6 +82,35 @@ def test_the_photo_reaches_what_is_said_unless_there_is_none(photo: str, injecti
         for name in ("vector", "maps", "noisy"):
             changed = given | {name: given[name].flip(0)}
             assert float((said(made, given) - said(made, changed)).abs().max()) > 1e-4, name
+
+
+@pytest.mark.parametrize("photo", ["attention", "controlnet", "convolutions", "none"])
+def test_what_tells_differences_begins_with_the_photo_as_it_is(photo: str) -> None:
+    made = editor(f"model.unet.photo={photo}", "model.unet.residual=true")
+    given = inputs()
+    with torch.no_grad():
+        if photo == "none":
+            assert not torch.equal(said(made, given), given["photo"])
+            return
+        assert torch.equal(said(made, given), given["photo"])
+        shaken(made)
+        bank = made.features(given["photo"])
+        whole = made.noise(given["noisy"], given["maps"], given["step"], given["vector"], bank)
+        more = made.noise(
+            given["noisy"], given["maps"], given["step"], given["vector"],
+            replace(bank, latent=given["photo"] + 1) if photo != "controlnet" else bank,
+        )  # fmt: skip
+        if photo != "controlnet":  # there the latent is also what the network looks at
+            torch.testing.assert_close(more, whole + 1)
+        kept, prompt = made.kept(given["photo"])
+        again = made.noise(given["noisy"], given["maps"], given["step"], given["vector"], kept, prompt)
+        torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_only_clean_latents_are_told_as_differences() -> None:
+    keys = (*SMALL, "model.unet.residual=true", "objective.noise.prediction=v")
+    with pytest.raises(RunError, match=r"clean latent.*prediction=sample"):
+        MagicFaceModule(recipes.load("magicface/tiny", keys))
 
 
 @pytest.mark.parametrize("photo", OTHERS)

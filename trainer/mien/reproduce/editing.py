@@ -45,6 +45,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "ControlNet": ("model.unet.photo=controlnet",),
     "convolutions of the photo": ("model.unet.photo=convolutions",),
     NO_PHOTO: ("model.unet.photo=none",),
+    "whole latents": ("model.unet.residual=false",),
     "AU by padding (ZeroAppend)": ("model.condition={width: 12, injection: pad}",),
     "AU by a channel (MLP+Conv)": ("model.condition={width: 12, injection: channel, hidden: 128}",),
     "no AU dropout": ("objective.noise.drop=0", "model.guidance=1"),
@@ -55,7 +56,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "AdamW": ("engine.optimizer.kind=adamw", "engine.optimizer.lr=1e-3"),
 }
 """What `--variants` changes of `magicface/tiny`, one thing each; some are of the spec's tables II and III."""
-FROZEN = {"ControlNet, denoiser frozen": ("model.unet.photo=controlnet", "model.unet.frozen=true")}
+FROZEN = {
+    "ControlNet, denoiser frozen": (
+        "model.unet.photo=controlnet", "model.unet.frozen=true", "model.unet.residual=false",
+    ),
+}  # fmt: skip
 """The same beside the denoiser of `NO_PHOTO`: the published comparison freezes one that can draw already."""
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.5)
 """Guidance that the first seed is measured with, too (spec, table IV)."""

@@ -36,6 +36,9 @@ class UNetConfig(Config):
     """How the photo reaches the denoiser. `attention`: to the states of an identity network (released). For
     comparison (magicface spec, table II): `controlnet`, `convolutions` added to the levels on the way down,
     and `none`, a denoiser that `frozen` may start from."""
+    residual: bool = False
+    """From scratch, with `objective.noise.prediction: sample`: whether the denoiser tells what differs from
+    the photo in place of the whole latent, so that what stays need not be carried through attention."""
     frozen: bool = False
     """Whether the denoiser keeps the weights that it starts with; needs `init_from`."""
 

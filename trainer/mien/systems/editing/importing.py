@@ -21,7 +21,7 @@ from mien.systems.editing.codec import open_codec
 from mien.systems.editing.config import CodecConfig, EditorModel
 from mien.systems.editing.nearness import Nearness
 from mien.systems.editing.reference import blocks
-from mien.systems.editing.released import FILES, backend_of, read_release, release_files
+from mien.systems.editing.released import FILES, backend_of, read_release, release_files, require_residual
 from mien.systems.editing.start import read_prompt
 from mien.systems.editing.unets import denoiser
 from mien.systems.weights import read_state, require_shapes
@@ -86,7 +86,7 @@ def import_release(
     resolved = _resolve(loaded, folder, root, beside, progress)
     model = _model(resolved)
     _check_codec(model)
-    _check_backend(system, folder, model)
+    _check_form(system, folder, model)
     prompt = read_prompt(model.prompt, model.unet.prompt_width)
     near = _near(folder, model)
     if near:
@@ -197,11 +197,12 @@ def _check_codec(model: EditorModel) -> None:
         )
 
 
-def _check_backend(system: str, folder: Path, model: EditorModel) -> None:
+def _check_form(system: str, folder: Path, model: EditorModel) -> None:
     theirs, asked = backend_of(system, folder), getattr(model, "backend", None)
     if theirs != asked:
         what = f"these weights read backend {theirs}, the recipe says {asked}"
         raise MienError(what, where=folder, fix=f"give a --recipe with model.backend {theirs}")
+    require_residual(system, folder, model.unet)
 
 
 def _shown(file: Path, folder: Path) -> str:

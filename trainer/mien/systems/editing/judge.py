@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from mien.errors import RunError
 from mien.systems.editing.config import JudgeConfig
 
+_UNIT = {"pose": 10.0}
+"""What readings are counted in: tens of degrees."""
+
 
 class Judge:
     """A face reader at rest, through which gradients pass to the picture.
@@ -38,7 +41,7 @@ class Judge:
         self.config, self.side, self.network = config, reader.size, reader.model
 
     def __call__(self, before: Tensor, made: Tensor, true: Tensor) -> dict[str, Tensor]:
-        """Squared errors [B] of each reading, by the name of its weight.
+        """Squared errors [B] of each reading whose weight is not zero, by its name.
 
         Args:
             before: pictures float [B, 3, S, S] in -1..1.
@@ -57,16 +60,13 @@ class Judge:
         return torch.stack([getattr(self.config, name) * error for name, error in errors.items()]).sum(0)
 
     def _read(self, before: Tensor, after: Tensor) -> dict[str, Tensor]:
-        reading = self.network(after, parts=False)
-        found = {
-            "changes": self.network.changes(before, after),
-            "units": reading.units,
-            "pose": reading.pose / 10,
-            "identity": reading.identity,
-        }
-        if reading.codes.shape[1]:
-            found["codes"] = reading.codes
-        return {name: rows.float() for name, rows in found.items()}
+        found = {"changes": self.network.changes(before, after)} if self.config.changes else {}
+        alone = [name for name in ("units", "pose", "identity", "codes") if getattr(self.config, name)]
+        if alone:
+            reading = self.network(after, parts=False)
+            rows = {name: getattr(reading, name) for name in alone}
+            found |= {name: row / _UNIT.get(name, 1) for name, row in rows.items() if row.shape[1]}
+        return {name: row.float() for name, row in found.items()}
 
     def _fit(self, pictures: Tensor) -> Tensor:
         if pictures.shape[-1] == self.side:

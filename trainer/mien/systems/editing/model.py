@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,12 +25,18 @@ class Editor(nn.Module):
         condition: how the edit is told.
         prompt: float [1, T, W]: what the text tower made of the prompt; zeros where there is none.
         side: height and width of a latent, which `injection: channel` is made for.
+        scale: of denoised latents against the photo's, for a `residual` denoiser.
     """
 
     prompt: Tensor
 
     def __init__(
-        self, unet: UNetConfig, condition: ConditionConfig, prompt: Tensor, side: int | None = None
+        self,
+        unet: UNetConfig,
+        condition: ConditionConfig,
+        prompt: Tensor,
+        side: int | None = None,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         if prompt.shape[-1] != unet.prompt_width or prompt.ndim != 3 or len(prompt) != 1:
@@ -40,6 +47,10 @@ class Editor(nn.Module):
         self.photo = unet.photo
         self.identity = _identity(unet, condition)
         self.denoiser = denoiser(unet, condition)
+        self.residual = scale if unet.residual and unet.photo != "none" else None
+        if self.residual is not None:  # begins with the photo as it is
+            nn.init.zeros_(self.denoiser.conv_out.weight)
+            nn.init.zeros_(self.denoiser.conv_out.bias)
         names = [name for name, _ in blocks(self.denoiser)]
         self.near = Nearness(names, unet.heads, unet.near) if unet.near else None
         self.register_buffer("prompt", prompt)
@@ -53,6 +64,10 @@ class Editor(nn.Module):
 
     def features(self, photos: Tensor) -> Bank:
         """What the denoiser is given of clean latents [B, C, h, w]."""
+        bank = self._features(photos)
+        return bank if self.residual is None else replace(bank, latent=photos)
+
+    def _features(self, photos: Tensor) -> Bank:
         if self.photo == "none":
             return Bank()
         if self.photo == "controlnet":
@@ -85,7 +100,7 @@ class Editor(nn.Module):
             labels = vector
         taken, told = torch.cat(inputs, 1), self.prompt.expand(len(noisy), -1, -1)
         more: dict[str, Any] = {}
-        if bank is not None and bank.latent is not None:
+        if self.photo == "controlnet" and bank is not None and bank.latent is not None:
             more = controlled(self.identity, taken, step, told, labels, bank.latent)
         elif bank is not None and bank.levels:
             more = added(bank.levels, len(noisy))
@@ -97,6 +112,8 @@ class Editor(nn.Module):
         result: Tensor = self.denoiser(
             taken, step, told, class_labels=labels, cross_attention_kwargs=attends, return_dict=False, **more
         )[0]
+        if self.residual is not None and bank is not None and bank.latent is not None:
+            result = result + self.residual * bank.latent
         return result
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mien.errors import RunError
 from mien.optim import decay_groups, inner_groups
 from mien.systems.base import Batch, SystemModule
 from mien.systems.editing.codec import Codec, open_codec
@@ -58,6 +59,9 @@ class EditModule(SystemModule):
         super().__init__(recipe)
         assert isinstance(recipe.objective, EditObjective)
         self.objective = recipe.objective
+        if editor.residual is not None and recipe.objective.noise.prediction != "sample":
+            fix = "set objective.noise.prediction=sample"
+            raise RunError("only a clean latent differs from the photo", where="model.unet.residual", fix=fix)
         self.model = editor
         self.codec: Codec = open_codec(codec)
         self.maps = maps

@@ -174,7 +174,7 @@ def keep_keys(unet: UNet2DConditionModel, bank: Bank) -> Bank:
     pairs = {}
     for name, block in blocks(unet):
         pairs[name] = block.attn1.processor.project(block.attn1, bank.states[name])
-    return Bank(pairs=pairs)
+    return Bank(pairs=pairs, latent=bank.latent)
 
 
 @torch.no_grad()

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mien.errors import DataError
+from mien.errors import DataError, RunError
 from mien.systems.editing.config import ConditionConfig, UNetConfig
 from mien.systems.editing.unets import denoiser, identity_unet, is_tail
 
@@ -27,6 +27,7 @@ FILES = ("diffusion_pytorch_model.safetensors", "model.safetensors")
 
 _VECTOR, _THEIRS = "class_embedding.", "au_aug_mlp."
 _BACKEND = "backend"  # in the metadata of the denoiser's file, if it is not the release's
+_RESIDUAL = "residual"  # there, too, if it is
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,24 @@ def backend_of(name: str, folder: Path) -> str | None:
     An export says it; shapes alone would not tell, for heads of one width look different. Arguments and
     errors are those of `read_release`.
     """
-    file = release_files(name, folder)["denoiser"]
-    with _opened(file) as opened:
-        metadata = opened.metadata() or {}
-    found: str | None = metadata.get(_BACKEND, RELEASES[name].backend)
-    return found
+    return _told(name, folder).get(_BACKEND, RELEASES[name].backend)
+
+
+def require_residual(name: str, folder: Path, unet: UNetConfig) -> None:
+    """Shapes would not tell whether a denoiser tells what differs from the photo, but an export says it.
+
+    Raises:
+        RunError: if it is not as `unet` says; otherwise as `read_release`.
+    """
+    residual = _RESIDUAL in _told(name, folder)
+    if residual != unet.residual:
+        what = "this denoiser tells " + ("what differs from the photo" if residual else "whole latents")
+        raise RunError(what, where=folder, fix=f"set model.unet.residual={str(residual).lower()}")
+
+
+def _told(name: str, folder: Path) -> dict[str, str]:
+    with _opened(release_files(name, folder)["denoiser"]) as opened:
+        return dict(opened.metadata() or {})
 
 
 def read_release(
@@ -139,16 +153,18 @@ def write_release(
         "class_embed_type": "simple_projection",
         "projection_class_embeddings_input_dim": condition.width,
     }
-    told = {_BACKEND: backend} if backend else None
+    told = ({_BACKEND: backend} if backend else {}) | ({_RESIDUAL: "true"} if unet.residual else {})
     for places, state, arguments, metadata in (
-        (release.identity, dict(states["identity"]) | ends, plain, None),
+        (release.identity, dict(states["identity"]) | ends, plain, {}),
         (release.denoiser, dict(states["denoiser"]), own, told),
     ):
         target = folder / places[0]
         target.mkdir(parents=True, exist_ok=True)
         config = {"_class_name": "UNet2DConditionModel", "sample_size": 64} | arguments
         (target / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        save_file({key: value.contiguous() for key, value in state.items()}, target / FILES[0], metadata)
+        save_file(
+            {key: value.contiguous() for key, value in state.items()}, target / FILES[0], metadata or None
+        )
 
 
 def _weights(folder: Path, places: tuple[str, ...]) -> Path:

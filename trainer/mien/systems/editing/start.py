@@ -12,7 +12,7 @@ from mien.errors import DataError, RunError
 from mien.systems.editing.config import ConditionConfig, EditorModel, UNetConfig
 from mien.systems.editing.model import Editor
 from mien.systems.editing.photos import copy_encoder
-from mien.systems.editing.released import RELEASES, read_release
+from mien.systems.editing.released import RELEASES, read_release, require_residual
 from mien.systems.editing.unets import is_tail
 from mien.systems.weights import load_strictly, read_state, require_shapes, state_for_export
 
@@ -49,7 +49,8 @@ def build(config: EditorModel, system: str, *, start: bool = True, prompt: Tenso
     """
     if prompt is None:
         prompt = read_prompt(config.prompt, config.unet.prompt_width)
-    editor = Editor(config.unet, config.condition, prompt, config.image_size // config.codec.factor)
+    side, scale = config.image_size // config.codec.factor, config.codec.target_scale
+    editor = Editor(config.unet, config.condition, prompt, side, scale)
     if config.checkpointing:
         if config.unet.photo in ("attention", "controlnet"):
             editor.identity.enable_gradient_checkpointing()
@@ -98,6 +99,7 @@ def start_from(
         _start_plain(editor, folder / "unet", unet)
     elif any((folder / place).is_dir() for place in RELEASES[system].identity):
         attends(unet, source)
+        require_residual(system, folder, unet)
         states, _ = read_release(system, folder, unet, condition)
         editor.identity.load_state_dict(states["identity"])
         editor.denoiser.load_state_dict(states["denoiser"])
