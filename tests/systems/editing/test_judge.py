@@ -23,6 +23,7 @@ from mien.systems.editing.noise import NoiseConfig, alphas, cleaned, goal, noise
 from mien.systems.magicface.load import load
 
 READER = ("model.image_size=32", "model.widths=[8,8,16,16]", "model.changes=[8,8,16,16]", "model.embed=8")
+mien = pytest.fixture(command)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +133,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_logs_every_reading_and_the_judge_need_not_be_there_afterwards(
-    reader: Path, pairs: Path, tmp_path: Path
+    pairs: Path, tmp_path: Path
 ) -> None:
     judge = untrained(tmp_path / "judge", "facereader/tiny", *READER)
     keys = [
@@ -149,13 +150,13 @@ def test_a_run_logs_every_reading_and_the_judge_need_not_be_there_afterwards(
     assert load(run.path).size == 32
 
 
-def test_what_cannot_judge_is_named(
-    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_judge_is_named(reader: Path, pairs: Path, tmp_path: Path, mien: Mien) -> None:
     blind = untrained(tmp_path / "blind", "facereader/tiny", *READER, "model.changes=null")
     with pytest.raises(RunError, match=r"no changes.*facereader/tiny"):
         Judge(JudgeConfig(run=str(blind)))
-    mien: Mien = command(monkeypatch, capsys)
+    assert Judge(JudgeConfig(run=str(blind), changes=0)).config.changes == 0
+    with pytest.raises(RunError, match=r"objective.judge: nothing .* has a weight; give changes"):
+        Judge(JudgeConfig(run=str(reader), changes=0, units=0, pose=0, identity=0))
     keys = (*SMALL, f"data.train.shards={pairs}", f"run.root={tmp_path / 'runs'}")
     code, _, said = mien("train", "magicface/tiny", *keys, f"objective.judge.run={tmp_path / 'none'}")
     assert code == 2

@@ -96,15 +96,19 @@ def test_what_tells_differences_begins_with_the_photo_as_it_is(photo: str) -> No
         shaken(made)
         bank = made.features(given["photo"])
         whole = made.noise(given["noisy"], given["maps"], given["step"], given["vector"], bank)
-        more = made.noise(
-            given["noisy"], given["maps"], given["step"], given["vector"],
-            replace(bank, latent=given["photo"] + 1) if photo != "controlnet" else bank,
-        )  # fmt: skip
         if photo != "controlnet":  # there the latent is also what the network looks at
+            brighter = replace(bank, latent=given["photo"] + 1)
+            more = made.noise(given["noisy"], given["maps"], given["step"], given["vector"], brighter)
             torch.testing.assert_close(more, whole + 1)
         kept, prompt = made.kept(given["photo"])
         again = made.noise(given["noisy"], given["maps"], given["step"], given["vector"], kept, prompt)
         torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_the_other_kind_are_no_start(tmp_path: Path) -> None:
+    whole = untrained(tmp_path, "magicface/tiny", *SMALL, "model.unet.residual=false")
+    with pytest.raises(RunError, match=r"whole latents; set model.unet.residual=false in the recipe"):
+        editor("model.unet.residual=true", f"model.init_from={whole}")
 
 
 def test_only_clean_latents_are_told_as_differences() -> None:

@@ -15,17 +15,7 @@ from mien.editing.crop import crop_face
 from mien.editing.strip import edit_strip
 from mien.evaluation.edit_table import STILL, leakage_picture, table, unit_table, write_csv
 from mien.evaluation.edits import LEVELS, Ask, Scores, asks, score
-from mien.reproduce.edits import (
-    UNSEEN,
-    judged_by,
-    reader_jobs,
-    remembered,
-    round_trip,
-    seed_jobs,
-    sets,
-    unedited,
-    variant_jobs,
-)
+from mien.reproduce.edits import UNSEEN, remembered, round_trip, sets, train, unedited, variant_jobs
 from mien.reproduce.jobs import run_all, threads_of_torch
 from mien.reproduce.pages import stacked
 from mien.systems.editing.face_pairs import make_pairs
@@ -45,7 +35,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "ControlNet": ("model.unet.photo=controlnet",),
     "convolutions of the photo": ("model.unet.photo=convolutions",),
     NO_PHOTO: ("model.unet.photo=none",),
-    "whole latents": ("model.unet.residual=false",),
+    "differences from the photo": ("model.unet.residual=true",),
     "AU by padding (ZeroAppend)": ("model.condition={width: 12, injection: pad}",),
     "AU by a channel (MLP+Conv)": ("model.condition={width: 12, injection: channel, hidden: 128}",),
     "no AU dropout": ("objective.noise.drop=0", "model.guidance=1"),
@@ -56,11 +46,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "AdamW": ("engine.optimizer.kind=adamw", "engine.optimizer.lr=1e-3"),
 }
 """What `--variants` changes of `magicface/tiny`, one thing each; some are of the spec's tables II and III."""
-FROZEN = {
-    "ControlNet, denoiser frozen": (
-        "model.unet.photo=controlnet", "model.unet.frozen=true", "model.unet.residual=false",
-    ),
-}  # fmt: skip
+FROZEN = {"ControlNet, denoiser frozen": ("model.unet.photo=controlnet", "model.unet.frozen=true")}
 """The same beside the denoiser of `NO_PHOTO`: the published comparison freezes one that can draw already."""
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.5)
 """Guidance that the first seed is measured with, too (spec, table IV)."""
@@ -96,23 +82,19 @@ def reproduce(
     Raises:
         MienError: if a set cannot be written, or a run fails.
     """
-    keys = sets(out, images, make_pairs)
-    seeing = reader_jobs("facereader/tiny", (*keys, *reader_overrides), out)
-    reader, judge = run_all(seeing, parallel=parallel, threads=threads, what="readers")
-    keys = (*keys, judged_by(judge))
     chosen = VARIANTS if variants else {}
-    jobs = [
-        *seed_jobs("magicface/tiny", (*keys, *overrides), seeds, out),
-        *variant_jobs("magicface/tiny", (*keys, *overrides), chosen, out),
-    ]
-    folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
+    done = train(
+        "facereader/tiny", "magicface/tiny", sets(out, images, make_pairs), out, seeds=seeds, variants=chosen,
+        parallel=parallel, threads=threads, overrides=overrides, reader_overrides=reader_overrides,
+    )  # fmt: skip
+    folders = done.editors
     if NO_PHOTO in chosen:
         start = f"model.init_from={folders[seeds + list(chosen).index(NO_PHOTO)]}"
-        more = variant_jobs("magicface/tiny", (*keys, *overrides, start), FROZEN, out)
+        more = variant_jobs("magicface/tiny", (*done.keys, start), FROZEN, out)
         folders += run_all(more, parallel=parallel, threads=threads, what="runs from those")
         chosen = chosen | FROZEN
     with threads_of_torch(threads * parallel):
-        return _measure(out, load_reader(reader), folders, seeds, people, tuple(chosen))
+        return _measure(out, load_reader(done.reader), folders, seeds, people, tuple(chosen))
 
 
 def _measure(

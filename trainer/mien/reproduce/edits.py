@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from mien.reproduce.jobs import Job
+from mien.reproduce.jobs import Job, run_all
 from mien.systems.editing.face import Face
 from mien.systems.editing.pair_samples import as_bytes, as_pixels
 from mien.systems.editing.rest import EditorAtRest
@@ -17,7 +17,7 @@ from mien.systems.editing.rest import EditorAtRest
 UNSEEN = 100_000
 """Number of the first person who is in no training set."""
 
-_JUDGE = ("seed=1", "engine.max_steps=900")
+_JUDGE = ("seed=1", "engine.max_steps=900")  # it need not be exact, only point the right way
 
 Asked = TypeVar("Asked")
 
@@ -39,20 +39,54 @@ def sets(out: Path, images: int, make: Callable[..., Path]) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def reader_jobs(recipe: str, keys: tuple[str, ...], out: Path) -> list[Job]:
-    """The reader that measures, and the one that editors are trained by: nobody marks their own papers."""
-    judge = (*_JUDGE, *keys)
-    return [Job(recipe, keys, out / "runs" / "reader"), Job(recipe, judge, out / "runs" / "judge")]
+class Trained(NamedTuple):
+    """What `train` made."""
+
+    reader: Path
+    """Run of the reader that measures."""
+    editors: list[Path]
+    """Runs of the seeds, then those of the variants."""
+    keys: tuple[str, ...]
+    """`key=value` of every editor."""
 
 
-def judged_by(judge: Path) -> str:
-    """The key that has an editor trained by a reader."""
-    return f"objective.judge.run={judge}"
+def train(
+    reader: str,
+    editor: str,
+    keys: tuple[str, ...],
+    out: Path,
+    *,
+    seeds: int,
+    variants: Mapping[str, tuple[str, ...]],
+    parallel: int,
+    threads: int,
+    overrides: tuple[str, ...],
+    reader_overrides: tuple[str, ...],
+) -> Trained:
+    """The reader that measures, another that editors are judged by, and the editors.
 
+    Args:
+        reader: recipe of both readers: nobody marks their own papers.
+        editor: recipe of the editors.
+        keys: of `sets`.
+        out: folder of the experiment.
+        seeds: runs of the editor; 0 to `seeds` - 1.
+        variants: keys of further editors, trained with the first seed.
+        parallel: runs at the same time.
+        threads: CPU threads a run.
+        overrides: further `key=value` of every editor.
+        reader_overrides: the same of both readers.
 
-def seed_jobs(recipe: str, keys: tuple[str, ...], seeds: int, out: Path) -> list[Job]:
-    """The editor with each seed."""
-    return [Job(recipe, (*keys, f"seed={seed}"), out / "runs" / f"seed-{seed}") for seed in range(seeds)]
+    Raises:
+        MienError: if a run fails.
+    """
+    runs, told = out / "runs", (*keys, *reader_overrides)
+    readers = [Job(reader, told, runs / "reader"), Job(reader, (*_JUDGE, *told), runs / "judge")]
+    measures, judge = run_all(readers, parallel=parallel, threads=threads, what="readers")
+    keys = (*keys, f"objective.judge.run={judge}", *overrides)
+    jobs = [Job(editor, (*keys, f"seed={seed}"), runs / f"seed-{seed}") for seed in range(seeds)]
+    jobs += variant_jobs(editor, keys, variants, out)
+    return Trained(measures, run_all(jobs, parallel=parallel, threads=threads, what="runs"), keys)
 
 
 def variant_jobs(

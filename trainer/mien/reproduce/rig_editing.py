@@ -16,18 +16,8 @@ from mien.editing.strip import edit_strip
 from mien.evaluation.edit_table import STILL
 from mien.evaluation.rig_edits import RigAsk, RigScores, rig_asks, rig_score
 from mien.evaluation.rig_table import mode_table, rig_table, write_rig_csv
-from mien.reproduce.edits import (
-    UNSEEN,
-    judged_by,
-    reader_jobs,
-    remembered,
-    round_trip,
-    seed_jobs,
-    sets,
-    unedited,
-    variant_jobs,
-)
-from mien.reproduce.jobs import run_all, threads_of_torch
+from mien.reproduce.edits import UNSEEN, remembered, round_trip, sets, train, unedited
+from mien.reproduce.jobs import threads_of_torch
 from mien.reproduce.pages import stacked
 from mien.systems.editing.pair_videos import PairPlan
 from mien.systems.editing.sampler import SampleConfig
@@ -77,18 +67,14 @@ def reproduce(
     Raises:
         MienError: if a set cannot be written, or a run fails.
     """
-    keys = sets(out, images, make_rig_pairs)
-    seeing = reader_jobs("facereader/rig_tiny", (*keys, *reader_overrides), out)
-    reader, judge = run_all(seeing, parallel=parallel, threads=threads, what="readers")
-    keys = (*keys, judged_by(judge))
     chosen = VARIANTS if variants else {}
-    jobs = [
-        *seed_jobs("rigface/tiny", (*keys, *overrides), seeds, out),
-        *variant_jobs("rigface/tiny", (*keys, *overrides), chosen, out),
-    ]
-    folders = run_all(jobs, parallel=parallel, threads=threads, what="runs")
+    done = train(
+        "facereader/rig_tiny", "rigface/tiny", sets(out, images, make_rig_pairs), out, seeds=seeds,
+        variants=chosen, parallel=parallel, threads=threads, overrides=overrides,
+        reader_overrides=reader_overrides,
+    )  # fmt: skip
     with threads_of_torch(threads * parallel):
-        return _measure(out, load_reader(reader), folders, seeds, people, tuple(chosen))
+        return _measure(out, load_reader(done.reader), done.editors, seeds, people, tuple(chosen))
 
 
 def _measure(

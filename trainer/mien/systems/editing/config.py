@@ -53,6 +53,11 @@ class UNetConfig(Config):
                 )
         return self
 
+    @property
+    def tells_differences(self) -> bool:
+        """Whether the denoiser tells what differs from the photo: `residual`, where there is a photo."""
+        return self.residual and self.photo != "none"
+
     def arguments(self) -> dict[str, Any]:
         """Of diffusers' `UNet2DConditionModel`."""
         levels = len(self.channels)
@@ -197,7 +202,7 @@ class JudgeConfig(Config):
     """A face reader that compares what the denoiser takes the target to be with the true target."""
 
     run: str = Field(min_length=1)
-    """Run of a facereader with `model.changes`. Measure edits by another one."""
+    """A finished run of a facereader with `model.changes`. Measure edits by another one."""
     changes: float = Field(default=0.1, ge=0)
     """Weight of how the action units of source and edit differ: squared error in FACS levels."""
     units: float = Field(default=0.03, ge=0)

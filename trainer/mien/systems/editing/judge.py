@@ -1,17 +1,17 @@
 """A second grade beside the error of latents: does the picture show the edit, and the same person?
 
-Few pixels move with an action unit, so that an editor which pleases by its latents alone makes half of it.
-Not against labels but against the same readings of the true picture: what the reader gets wrong of that is
-no fault of the editor.
+Few pixels move with an action unit, so that they count for little in the error of latents. Not against labels
+but against the same readings of the true picture: what the reader gets wrong of that is no fault of an edit.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mien.errors import RunError
 from mien.systems.editing.config import JudgeConfig
+from mien.systems.facereader.load import fitted, load, no_changes
 
 _UNIT = {"pose": 10.0}
 """What readings are counted in: tens of degrees."""
@@ -26,18 +26,17 @@ class Judge:
         config: which run, and weights.
 
     Raises:
-        RunError: if the run is none of a face reader that reads changes.
+        RunError: if the run is none of a face reader, or reads nothing that has a weight.
     """
 
     def __init__(self, config: JudgeConfig) -> None:
-        from mien.systems.facereader.load import load  # readers are made of parts of editors: not above
-
         reader = load(config.run, device=torch.device("cpu"))
-        if not reader.reads_changes:
-            fix = "train one with model.changes, such as facereader/tiny"
-            raise RunError(
-                "this face reader reads no changes between two pictures", where=config.run, fix=fix
-            )
+        if config.changes and not reader.reads_changes:
+            raise no_changes(config.run)
+        read = ["changes", "units", "pose", "identity", *(["codes"] if reader.reads_codes else [])]
+        if not any(getattr(config, name) for name in read):
+            fix = "give changes, units, pose or identity a weight; codes needs a reader of codes"
+            raise RunError("nothing that this reader reads has a weight", where="objective.judge", fix=fix)
         self.config, self.side, self.network = config, reader.size, reader.model
 
     def __call__(self, before: Tensor, made: Tensor, true: Tensor) -> dict[str, Tensor]:
@@ -49,7 +48,7 @@ class Judge:
             true: what they should look like.
         """
         self.network.to(made.device)
-        before, made, true = (self._fit(pictures) for pictures in (before, made, true))
+        before, made, true = (fitted(pictures, self.side) for pictures in (before, made, true))
         with torch.no_grad():
             wanted = self._read(before, true)
         shown = self._read(before, made)
@@ -67,12 +66,6 @@ class Judge:
             rows = {name: getattr(reading, name) for name in alone}
             found |= {name: row / _UNIT.get(name, 1) for name, row in rows.items() if row.shape[1]}
         return {name: row.float() for name, row in found.items()}
-
-    def _fit(self, pictures: Tensor) -> Tensor:
-        if pictures.shape[-1] == self.side:
-            return pictures
-        size = (self.side, self.side)
-        return nn.functional.interpolate(pictures, size, mode="bilinear", antialias=True)
 
 
 def _squares(name: str, apart: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Editor(nn.Module):
         self.photo = unet.photo
         self.identity = _identity(unet, condition)
         self.denoiser = denoiser(unet, condition)
-        self.residual = scale if unet.residual and unet.photo != "none" else None
+        self.residual = scale if unet.tells_differences else None
         if self.residual is not None:  # begins with the photo as it is
             nn.init.zeros_(self.denoiser.conv_out.weight)
             nn.init.zeros_(self.denoiser.conv_out.bias)

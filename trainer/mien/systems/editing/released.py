@@ -77,10 +77,15 @@ def require_residual(name: str, folder: Path, unet: UNetConfig) -> None:
     Raises:
         RunError: if it is not as `unet` says; otherwise as `read_release`.
     """
-    residual = _RESIDUAL in _told(name, folder)
-    if residual != unet.residual:
+    require_alike(_RESIDUAL in _told(name, folder), unet, folder)
+
+
+def require_alike(residual: bool, unet: UNetConfig, where: Path) -> None:
+    """Raise RunError unless `unet` takes weights of a denoiser that is, or is not, `residual`."""
+    if residual != unet.tells_differences:
         what = "this denoiser tells " + ("what differs from the photo" if residual else "whole latents")
-        raise RunError(what, where=folder, fix=f"set model.unet.residual={str(residual).lower()}")
+        fix = f"set model.unet.residual={str(residual).lower()} in the recipe"
+        raise RunError(what, where=where, fix=fix)
 
 
 def _told(name: str, folder: Path) -> dict[str, str]:
@@ -153,7 +158,7 @@ def write_release(
         "class_embed_type": "simple_projection",
         "projection_class_embeddings_input_dim": condition.width,
     }
-    told = ({_BACKEND: backend} if backend else {}) | ({_RESIDUAL: "true"} if unet.residual else {})
+    told = ({_BACKEND: backend} if backend else {}) | ({_RESIDUAL: "true"} if unet.tells_differences else {})
     for places, state, arguments, metadata in (
         (release.identity, dict(states["identity"]) | ends, plain, {}),
         (release.denoiser, dict(states["denoiser"]), own, told),

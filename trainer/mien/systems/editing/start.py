@@ -12,7 +12,7 @@ from mien.errors import DataError, RunError
 from mien.systems.editing.config import ConditionConfig, EditorModel, UNetConfig
 from mien.systems.editing.model import Editor
 from mien.systems.editing.photos import copy_encoder
-from mien.systems.editing.released import RELEASES, read_release, require_residual
+from mien.systems.editing.released import RELEASES, read_release, require_alike, require_residual
 from mien.systems.editing.unets import is_tail
 from mien.systems.weights import load_strictly, read_state, require_shapes, state_for_export
 
@@ -117,8 +117,10 @@ def attends(unet: UNetConfig, where: object) -> None:
 
 def _start_run(editor: Editor, folder: RunFolder, unet: UNetConfig) -> None:
     """All weights of a run; of one that saw its photo in another way, or none, all but how it saw it."""
-    state = state_for_export(folder)
     theirs = folder.recipe.model
+    if isinstance(theirs, EditorModel):
+        require_alike(theirs.unet.tells_differences, unet, folder.path)
+    state = state_for_export(folder)
     if isinstance(theirs, EditorModel) and theirs.unet.photo != unet.photo:
         kept = {name: value for name, value in state.items() if not name.startswith("identity.")}
         own = {name: value for name, value in editor.state_dict().items() if name.startswith("identity.")}

@@ -75,8 +75,7 @@ class Reader:
             RunError: if this reader was not trained to read changes.
         """
         if not self.reads_changes:
-            fix = "train one with model.changes, such as facereader/tiny"
-            raise RunError("this face reader reads no changes between two pictures", fix=fix)
+            raise no_changes("reader")
         found = [
             self.model.changes(self._fit(one), self._fit(other))
             for one, other in zip(before.split(batch), after.split(batch), strict=True)
@@ -109,11 +108,20 @@ class Reader:
         return codes_from(seen.codes[0].float().cpu().numpy(), (yaw, pitch, roll))
 
     def _fit(self, pictures: Tensor) -> Tensor:
-        pixels = as_pixels(pictures.to(self.device))
-        if pixels.shape[-1] == self.size:
-            return pixels
-        size = (self.size, self.size)
-        return torch.nn.functional.interpolate(pixels, size, mode="bilinear", antialias=True)
+        return fitted(as_pixels(pictures.to(self.device)), self.size)
+
+
+def fitted(pixels: Tensor, side: int) -> Tensor:
+    """Square pictures float [N, 3, S, S] at a reader's size, [N, 3, side, side]."""
+    if pixels.shape[-1] == side:
+        return pixels
+    return torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+
+
+def no_changes(where: object) -> RunError:
+    """The error of a reader that was not trained to read changes."""
+    fix = "train one with model.changes, such as facereader/tiny"
+    return RunError("this face reader reads no changes between two pictures", where=where, fix=fix)
 
 
 def no_codes(where: object) -> RunError:
