@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -39,6 +41,43 @@ def test_a_copy_is_whole_and_apart_and_takes_no_new_memory() -> None:
     assert again["state_dict"]["w"].data_ptr() == place
     assert differences(again, original) == []
     assert copy({"w": torch.ones(2, dtype=torch.bfloat16)})["w"].dtype == torch.bfloat16
+
+
+def test_large_tensors_of_any_layout_are_copied() -> None:
+    whole = torch.arange(240_000.0)
+    layouts = {
+        "flat": whole, "strided": whole[::2], "turned": whole.view(300, 800).T, "expanded": whole[:1].expand(3, 40_000),
+        "last": whole.view(2, 3, 200, 200).to(memory_format=torch.channels_last), "half": whole.bfloat16(),
+    }  # fmt: skip
+    assert differences(HostCopy()(layouts), layouts) == []
+
+
+_THREADS = """
+import os, torch
+from concurrent.futures import ThreadPoolExecutor
+from mien.engine.background import BackgroundWriter
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+torch.set_num_threads(2)
+weights = {"w": torch.zeros(2_000_000) + 1, "turned": torch.zeros(1000, 2000).T}
+writer, other, held = BackgroundWriter(), ThreadPoolExecutor(1), []
+other.submit(int).result()
+before = threads()
+writer.submit(weights, weights, lambda now, later: held.append(later))
+writer.wait()
+after = threads()
+other.submit(torch.zeros(2_000_000).copy_, held[0]["w"]).result()
+print(after - before, threads() - before)
+"""
+
+
+def test_the_thread_gets_no_helpers_that_would_slow_the_loop_for_the_rest_of_the_run() -> None:
+    told = subprocess.run([sys.executable, "-c", _THREADS], capture_output=True, text=True, check=True)
+    after, plain = map(int, told.stdout.split())
+    assert plain > after, "a plain copy in a thread of its own gets none either: this test sees nothing"
+    assert after == 0
 
 
 def test_the_caller_goes_on_while_a_write_waits_and_the_next_one_waits_for_it() -> None:

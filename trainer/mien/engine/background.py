@@ -17,6 +17,9 @@ import torch
 from torch import Tensor
 
 
+_ALONE = 2**15  # elements: ATen's grain; it shares out what is more among OpenMP threads
+
+
 class HostCopy:
     """Copies a tree of dicts, lists and tensors into buffers of its own, which the next copy overwrites."""
 
@@ -41,13 +44,31 @@ class HostCopy:
                 buffer = torch.empty(tree.shape, dtype=tree.dtype, pin_memory=tree.is_cuda)
                 self._buffers[place] = buffer
             self._used.add(place)
-            return buffer.copy_(tree.detach(), non_blocking=True)
+            _copy_alone(tree.detach(), buffer)
+            return buffer
         if isinstance(tree, dict):
             return {key: self._copy(value, (*place, key)) for key, value in tree.items()}
         if isinstance(tree, list | tuple):
             items = [self._copy(value, (*place, number)) for number, value in enumerate(tree)]
             return items if isinstance(tree, list) else tuple(items)
         return tree
+
+
+def _copy_alone(source: Tensor, target: Tensor) -> None:
+    """Copy by the calling thread alone.
+
+    A thread that asks OpenMP for help gets helpers of its own, which stay. With more threads than CPUs GNU's
+    OpenMP lets all of them sleep between operations, those of the loop, too: each of its small products then
+    waits for a thread to wake, and a tiny model trains at half its speed from the first checkpoint on.
+    """
+    if source.is_cuda or source.numel() <= _ALONE:
+        target.copy_(source, non_blocking=True)
+    elif source.ndim == 1 or source.is_contiguous():
+        for part, place in zip(source.view(-1).split(_ALONE), target.view(-1).split(_ALONE), strict=True):
+            place.copy_(part)
+    else:
+        for part, place in zip(source, target, strict=True):
+            _copy_alone(part, place)
 
 
 class BackgroundWriter:
