@@ -46,7 +46,8 @@ def test_a_copy_is_whole_and_apart_and_takes_no_new_memory() -> None:
 def test_large_tensors_of_any_layout_are_copied() -> None:
     whole = torch.arange(240_000.0)
     layouts = {
-        "flat": whole, "strided": whole[::2], "turned": whole.view(300, 800).T, "expanded": whole[:1].expand(3, 40_000),
+        "flat": whole, "strided": whole[::2], "turned": whole.view(300, 800).T,
+        "expanded": whole[:1].expand(3, 40_000),
         "last": whole.view(2, 3, 200, 200).to(memory_format=torch.channels_last), "half": whole.bfloat16(),
     }  # fmt: skip
     assert differences(HostCopy()(layouts), layouts) == []

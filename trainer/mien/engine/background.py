@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-
 _ALONE = 2**15  # elements: ATen's grain; it shares out what is more among OpenMP threads
 
 
