@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mien.systems.editing.config import NoiseConfig
 from mien.systems.editing.exporting import write
 from mien.systems.editing.model import Editor
 from mien.systems.editing.noise import Guidance
+from mien.systems.editing.photos import copy_encoder
 from mien.systems.editing.sampler import SampleConfig, sample
 from mien.systems.magicface.config import MagicFaceModel
 from mien.systems.magicface.load import load
@@ -96,10 +98,17 @@ def test_what_tells_differences_begins_with_the_photo_as_it_is(photo: str) -> No
         shaken(made)
         bank = made.features(given["photo"])
         whole = made.noise(given["noisy"], given["maps"], given["step"], given["vector"], bank)
+        brighter = replace(bank, latent=given["photo"] + 1)
+        more = made.noise(given["noisy"], given["maps"], given["step"], given["vector"], brighter)
+        assert float((more - whole - 1).abs().max()) > 1e-4, "the photo lies beside what is noisy"
         if photo != "controlnet":  # there the latent is also what the network looks at
-            brighter = replace(bank, latent=given["photo"] + 1)
-            more = made.noise(given["noisy"], given["maps"], given["step"], given["vector"], brighter)
-            torch.testing.assert_close(more, whole + 1)
+            blind = deepcopy(made)
+            blind.denoiser.conv_in.weight[:, -given["photo"].shape[1] :] = 0
+            dark, bright = (
+                blind.noise(given["noisy"], given["maps"], given["step"], given["vector"], one)
+                for one in (bank, brighter)
+            )
+            torch.testing.assert_close(bright, dark + 1)
         kept, prompt = made.kept(given["photo"])
         again = made.noise(given["noisy"], given["maps"], given["step"], given["vector"], kept, prompt)
         torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-5)
@@ -109,6 +118,36 @@ def test_weights_of_the_other_kind_are_no_start(tmp_path: Path) -> None:
     whole = untrained(tmp_path, "magicface/tiny", *SMALL, "model.unet.residual=false")
     with pytest.raises(RunError, match=r"whole latents; set model.unet.residual=false in the recipe"):
         editor("model.unet.residual=true", f"model.init_from={whole}")
+
+
+def test_without_a_photo_there_is_nothing_to_differ_from() -> None:
+    made, given = editor("model.unet.residual=true"), inputs()
+    for bank in (None, replace(made.features(given["photo"]), latent=None)):
+        with pytest.raises(ValueError, match="needs a bank with the photo"):
+            made.noise(given["noisy"], given["maps"], given["step"], given["vector"], bank)
+
+
+def test_a_control_network_starts_as_a_copy_but_for_the_photo_beside() -> None:
+    made = editor("model.unet.photo=controlnet", "model.unet.residual=true")
+    shaken(made)
+    copy_encoder(made.identity, made.denoiser)
+    theirs = made.identity.conv_in.weight
+    beside = inputs()["photo"].shape[1]
+    torch.testing.assert_close(theirs, made.denoiser.conv_in.weight[:, :-beside])
+
+
+@pytest.mark.parametrize("photo", OTHERS)
+def test_time_and_vector_may_scale_channels(photo: str) -> None:
+    key = "model.unet.resnet_time_scale_shift"
+    plain, scaled = (editor(f"model.unet.photo={photo}", f"{key}={how}") for how in ("default", "scale_shift"))
+    block = "denoiser.down_blocks.0.resnets.0.time_emb_proj.weight"
+    shapes = [made.state_dict()[block].shape[0] for made in (plain, scaled)]
+    assert shapes[1] == 2 * shapes[0]
+    given = inputs()
+    with torch.no_grad():
+        shaken(scaled)
+        changed = given | {"vector": given["vector"].flip(0)}
+        assert float((said(scaled, given) - said(scaled, changed)).abs().max()) > 1e-4
 
 
 def test_only_clean_latents_are_told_as_differences() -> None:

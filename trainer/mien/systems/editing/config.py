@@ -28,6 +28,9 @@ class UNetConfig(Config):
     """Width of the constant prompt's states."""
     latent_channels: int = Field(default=4, ge=1)
     """Channels of a latent: 4 of a VAE, 3 in pixel space."""
+    resnet_time_scale_shift: Literal["default", "scale_shift"] = "default"
+    """How time step and condition vector enter the ResNet blocks: added to their channels (`default`,
+    released), or as a factor and a shift of each normalised channel (arXiv 2105.05233, section 3)."""
     near: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """From scratch: how steeply the attention of the denoiser's heads, in turn, falls off with the squared
     distance of places at the beginning; learnt from there on. Empty: not at all, as released."""
@@ -37,8 +40,9 @@ class UNetConfig(Config):
     comparison (magicface spec, table II): `controlnet`, `convolutions` added to the levels on the way down,
     and `none`, a denoiser that `frozen` may start from."""
     residual: bool = False
-    """From scratch, with `objective.noise.prediction: sample`: whether the denoiser tells what differs from
-    the photo in place of the whole latent, so that what stays need not be carried through attention."""
+    """From scratch, with `objective.noise.prediction: sample`: whether the denoiser takes the photo's latent
+    beside the noisy one and tells what differs from it in place of the whole latent, so that what stays need
+    not be carried through attention."""
     frozen: bool = False
     """Whether the denoiser keeps the weights that it starts with; needs `init_from`."""
 
@@ -58,6 +62,11 @@ class UNetConfig(Config):
         """Whether the denoiser tells what differs from the photo: `residual`, where there is a photo."""
         return self.residual and self.photo != "none"
 
+    @property
+    def beside(self) -> int:
+        """Channels of the photo's latent that the denoiser takes last of all."""
+        return self.latent_channels if self.tells_differences else 0
+
     def arguments(self) -> dict[str, Any]:
         """Of diffusers' `UNet2DConditionModel`."""
         levels = len(self.channels)
@@ -69,6 +78,7 @@ class UNetConfig(Config):
             "attention_head_dim": self.heads,  # diffusers calls the number of heads so here
             "norm_num_groups": self.groups,
             "cross_attention_dim": self.prompt_width,
+            "resnet_time_scale_shift": self.resnet_time_scale_shift,
             "down_block_types": ("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
             "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
         }

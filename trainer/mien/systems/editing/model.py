@@ -89,6 +89,9 @@ class Editor(nn.Module):
             vector: the edit, [B, width]; zero is no edit.
             bank: of the photos, for each sample or shared by all; None attends to none.
             prompt: keys and values by `kept`; computed if None.
+
+        Raises:
+            ValueError: for a denoiser that tells differences, without what to differ from.
         """
         inputs, labels = [noisy, maps], None
         if self.to_map is not None:
@@ -109,12 +112,16 @@ class Editor(nn.Module):
             "prompt": prompt,
             "near": self.near,
         }
+        photo = None
+        if self.residual is not None:
+            if bank is None or bank.latent is None:
+                raise ValueError("a residual denoiser needs a bank with the photo's latent")
+            photo = bank.latent.expand_as(noisy)
+            taken = torch.cat([taken, photo], 1)
         result: Tensor = self.denoiser(
             taken, step, told, class_labels=labels, cross_attention_kwargs=attends, return_dict=False, **more
         )[0]
-        if self.residual is not None and bank is not None and bank.latent is not None:
-            result = result + self.residual * bank.latent
-        return result
+        return result if photo is None or self.residual is None else result + self.residual * photo
 
     @torch.no_grad()
     def kept(self, photos: Tensor) -> tuple[Bank, dict[str, Pair]]:

@@ -39,6 +39,8 @@ def copy_encoder(control: ControlNetModel, denoiser: nn.Module) -> None:
     """Start a ControlNet as a copy of the denoiser's encoder, as published."""
     theirs = denoiser.state_dict()
     own = {name: theirs[name] for name in control.state_dict() if name.startswith(_CONTROL)}
+    entry = "conv_in.weight"
+    own[entry] = own[entry][:, : control.conv_in.in_channels]  # all but the photo, which it is shown anyway
     control.load_state_dict(control.state_dict() | own)
 
 

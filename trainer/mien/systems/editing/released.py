@@ -154,7 +154,7 @@ def write_release(
     condition = condition or release.condition
     plain = unet.arguments()
     own = plain | {
-        "in_channels": plain["in_channels"] + unet.latent_channels * condition.maps,
+        "in_channels": plain["in_channels"] + unet.latent_channels * condition.maps + unet.beside,
         "class_embed_type": "simple_projection",
         "projection_class_embeddings_input_dim": condition.width,
     }

@@ -46,7 +46,7 @@ def denoiser(config: UNetConfig, condition: ConditionConfig) -> UNet2DConditionM
     What is new beside a plain UNet starts at zero, so that at first it predicts what that one would.
     """
     given = config.arguments()
-    channels = config.latent_channels * condition.maps + (condition.injection == "channel")
+    channels = config.latent_channels * condition.maps + (condition.injection == "channel") + config.beside
     plain = given["in_channels"]
     given["in_channels"] = plain + channels
     if condition.injection == "linear":
