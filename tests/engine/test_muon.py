@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,22 @@ def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
     values = torch.linalg.svdvals(orthogonal(given))
     assert 0.5 < float(values.min()) <= float(values.max()) < 1.3
     assert float((orthogonal(given) * given).sum()) > 0
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (64, 128), (64, 1000), (1000, 64)])
+@pytest.mark.parametrize("weakest", [0.5, 1e-6])
+def test_each_singular_value_goes_five_times_through_the_polynomial(
+    shape: tuple[int, int], weakest: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    given = torch.randn(shape, generator=generator, dtype=torch.float64)
+    left, values, right = torch.linalg.svd(given, full_matrices=False)
+    values = torch.logspace(0, math.log10(weakest), len(values), dtype=torch.float64)
+    values = found = values / values.norm()
+    for _ in range(5):
+        found = 3.4445 * found - 4.7750 * found**3 + 2.0315 * found**5
+    told = orthogonal(((left * values) @ right).float())
+    torch.testing.assert_close(told.double(), (left * found) @ right, rtol=0, atol=2e-4)
 
 
 def test_matrices_step_as_with_torchs_muon_and_the_rest_as_with_adamw() -> None:

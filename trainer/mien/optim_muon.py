@@ -68,10 +68,28 @@ def orthogonal(matrix: Tensor) -> Tensor:
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.float().T if tall else matrix.float()
     x = x / x.norm().clamp_min(1e-20)
-    for _ in range(_ROUNDS):
-        square = x @ x.T
-        x = first * x + (third * square + fifth * square @ square) @ x
+    if x.shape[1] >= 2 * x.shape[0]:
+        x = _product(x @ x.T) @ x
+    else:
+        for _ in range(_ROUNDS):
+            square = x @ x.T
+            x = first * x + (third * square + fifth * square @ square) @ x
     return x.T if tall else x
+
+
+def _product(square: Tensor) -> Tensor:
+    """What the rounds multiply x by, of x x^T alone, [M, M]: cheaper where x is much wider than high.
+
+    A round makes p x of x, p a polynomial of x x^T, and so p (x x^T) p of x x^T.
+    """
+    first, third, fifth = _QUINTIC
+    whole = torch.eye(len(square), dtype=square.dtype, device=square.device)
+    for _ in range(_ROUNDS):
+        factor = torch.addmm(square, square, square, beta=third, alpha=fifth)
+        factor.diagonal().add_(first)
+        whole = factor @ whole
+        square = factor @ square @ factor
+    return whole
 
 
 def _turned(gradient: Tensor, state: dict[str, Tensor], group: Mapping[str, Any]) -> Tensor:
