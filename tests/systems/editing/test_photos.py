@@ -139,7 +139,9 @@ def test_a_control_network_starts_as_a_copy_but_for_the_photo_beside() -> None:
 @pytest.mark.parametrize("photo", OTHERS)
 def test_time_and_vector_may_scale_channels(photo: str) -> None:
     key = "model.unet.resnet_time_scale_shift"
-    plain, scaled = (editor(f"model.unet.photo={photo}", f"{key}={how}") for how in ("default", "scale_shift"))
+    plain, scaled = (
+        editor(f"model.unet.photo={photo}", f"{key}={how}") for how in ("default", "scale_shift")
+    )
     block = "denoiser.down_blocks.0.resnets.0.time_emb_proj.weight"
     shapes = [made.state_dict()[block].shape[0] for made in (plain, scaled)]
     assert shapes[1] == 2 * shapes[0]
@@ -187,7 +189,10 @@ def test_every_weight_learns(photo: str) -> None:
 @pytest.mark.parametrize("photo", ["controlnet", "convolutions"])
 def test_a_frozen_denoiser_keeps_its_weights_and_the_rest_learns(photo: str, tmp_path: Path) -> None:
     first = untrained(tmp_path, "magicface/tiny", *SMALL, "model.unet.photo=none")
-    keys = (*SMALL, f"model.unet.photo={photo}", "model.unet.frozen=true", f"model.init_from={first}")
+    keys = (
+        *SMALL, f"model.unet.photo={photo}", "model.unet.residual=false", "model.unet.frozen=true",
+        f"model.init_from={first}",
+    )  # fmt: skip
     module = MagicFaceModule(recipes.load("magicface/tiny", keys))
     start = load(first).editor
     given = inputs()

@@ -29,16 +29,19 @@ from mien.systems.facereader.load import load as load_reader
 from mien.systems.magicface.load import MagicFace
 from mien.systems.magicface.load import load as load_editor
 
+UNREAD = ("units", "pose", "identity")
+"""What the judge leaves to the error of latents; changes of units are what that sees least."""
 NO_PHOTO = "no photo"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "no judge": ("objective.judge=null",),
     "ControlNet": ("model.unet.photo=controlnet",),
     "convolutions of the photo": ("model.unet.photo=convolutions",),
     NO_PHOTO: ("model.unet.photo=none",),
-    "differences from the photo": ("model.unet.residual=true",),
+    "whole latents": ("model.unet.residual=false",),
+    "time and AU shift, but scale nothing": ("model.unet.resnet_time_scale_shift=default",),
+    "AU dropout": ("objective.noise.drop=0.1",),
     "AU by padding (ZeroAppend)": ("model.condition={width: 12, injection: pad}",),
     "AU by a channel (MLP+Conv)": ("model.condition={width: 12, injection: channel, hidden: 128}",),
-    "no AU dropout": ("objective.noise.drop=0", "model.guidance=1"),
     "attention without falloff": ("model.unet.near=[]",),
     "published schedule": ("objective.noise.zero_snr=false", "objective.noise.late=1"),
     "places weigh alike": ("objective.face_weight=1", "objective.change_weight=0"),
@@ -46,8 +49,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "AdamW": ("engine.optimizer.kind=adamw", "engine.optimizer.lr=1e-3"),
 }
 """What `--variants` changes of `magicface/tiny`, one thing each; some are of the spec's tables II and III."""
-FROZEN = {"ControlNet, denoiser frozen": ("model.unet.photo=controlnet", "model.unet.frozen=true")}
-"""The same beside the denoiser of `NO_PHOTO`: the published comparison freezes one that can draw already."""
+FROZEN = {
+    "ControlNet, denoiser frozen": (
+        "model.unet.photo=controlnet", "model.unet.frozen=true", "model.unet.residual=false",
+    )
+}  # fmt: skip
+"""The same beside the denoiser of `NO_PHOTO`, which tells whole latents: the published comparison freezes one
+that can draw already."""
 SCALES = (1.0, 1.5, 2.0, 3.0, 4.5)
 """Guidance that the first seed is measured with, too (spec, table IV)."""
 
@@ -84,8 +92,9 @@ def reproduce(
     """
     chosen = VARIANTS if variants else {}
     done = train(
-        "facereader/tiny", "magicface/tiny", sets(out, images, make_pairs), out, seeds=seeds, variants=chosen,
-        parallel=parallel, threads=threads, overrides=overrides, reader_overrides=reader_overrides,
+        "facereader/tiny", "magicface/tiny", sets(out, images, make_pairs), UNREAD, out, seeds=seeds,
+        variants=chosen, parallel=parallel, threads=threads, overrides=overrides,
+        reader_overrides=reader_overrides,
     )  # fmt: skip
     folders = done.editors
     if NO_PHOTO in chosen:

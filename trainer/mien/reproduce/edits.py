@@ -54,6 +54,7 @@ def train(
     reader: str,
     editor: str,
     keys: tuple[str, ...],
+    unread: tuple[str, ...],
     out: Path,
     *,
     seeds: int,
@@ -69,6 +70,7 @@ def train(
         reader: recipe of both readers: nobody marks their own papers.
         editor: recipe of the editors.
         keys: of `sets`.
+        unread: readings of the judge that have no weight.
         out: folder of the experiment.
         seeds: runs of the editor; 0 to `seeds` - 1.
         variants: keys of further editors, trained with the first seed.
@@ -83,7 +85,8 @@ def train(
     runs, told = out / "runs", (*keys, *reader_overrides)
     readers = [Job(reader, told, runs / "reader"), Job(reader, (*_JUDGE, *told), runs / "judge")]
     measures, judge = run_all(readers, parallel=parallel, threads=threads, what="readers")
-    keys = (*keys, f"objective.judge.run={judge}", *overrides)
+    judging = (f"objective.judge.run={judge}", *(f"objective.judge.{name}=0" for name in unread))
+    keys = (*keys, *judging, *overrides)
     jobs = [Job(editor, (*keys, f"seed={seed}"), runs / f"seed-{seed}") for seed in range(seeds)]
     jobs += variant_jobs(editor, keys, variants, out)
     return Trained(measures, run_all(jobs, parallel=parallel, threads=threads, what="runs"), keys)

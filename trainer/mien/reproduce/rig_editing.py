@@ -69,7 +69,7 @@ def reproduce(
     """
     chosen = VARIANTS if variants else {}
     done = train(
-        "facereader/rig_tiny", "rigface/tiny", sets(out, images, make_rig_pairs), out, seeds=seeds,
+        "facereader/rig_tiny", "rigface/tiny", sets(out, images, make_rig_pairs), (), out, seeds=seeds,
         variants=chosen, parallel=parallel, threads=threads, overrides=overrides,
         reader_overrides=reader_overrides,
     )  # fmt: skip
