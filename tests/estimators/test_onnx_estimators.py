@@ -11,10 +11,10 @@ import torch
 
 from mien.errors import DataError
 from mien.estimators.described import Described, read_description
+from mien.estimators.identity import identities, open_identity
 from mien.estimators.network import Network, prepared
 from mien.estimators.units import intensities, open_units
 from mien.evaluation.edits import Ask, score
-from mien.evaluation.identity import identities, open_identity
 from mien.systems.editing.face import Face
 from mien.systems.editing.pair_rules import UNITS
 from mien.systems.facereader.load import Measured

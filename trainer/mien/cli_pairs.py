@@ -86,8 +86,8 @@ def pairs(
 
 
 def _open(run: Path, units: str, identity: str) -> Estimators:
+    from mien.estimators.identity import open_identity
     from mien.estimators.units import open_units
-    from mien.evaluation.identity import open_identity
     from mien.pairs.labels import Estimators
     from mien.systems.facereader.load import load
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -11,15 +10,13 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from mien.errors import DataError
-from mien.estimators.described import Described, read_description
-from mien.estimators.named import make_named
+from mien.estimators.described import Described
 from mien.estimators.network import Network
+from mien.estimators.opening import OfReader, opened
 from mien.systems.editing.pair_rules import FULL, UNITS
 
 if TYPE_CHECKING:
     from mien.systems.facereader.load import Reader
-
-_FIX = "give reader, onnx:DESCRIPTION.yaml, or MODULE:FUNCTION that returns an estimator"
 
 
 class UnitEstimator(Protocol):
@@ -82,22 +79,6 @@ class OnnxUnits:
         return torch.from_numpy(self._about.scale * rows[:, self._places])
 
 
-class ReaderUnits:
-    """Intensities from a face reader.
-
-    Args:
-        reader: a trained one.
-        name: of it.
-    """
-
-    def __init__(self, reader: Reader, name: str) -> None:
-        self._reader, self.name = reader, name
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """As `UnitEstimator`."""
-        return self._reader.measure(pictures).units
-
-
 def open_units(source: str, reader: Reader, name: str) -> UnitEstimator:
     """Open an estimator.
 
@@ -109,12 +90,8 @@ def open_units(source: str, reader: Reader, name: str) -> UnitEstimator:
     Raises:
         DataError: if it cannot be found, or is none.
     """
-    if source == "reader":
-        return ReaderUnits(reader, name)
-    kind, _, path = source.partition(":")
-    if kind == "onnx" and path:
-        return OnnxUnits(read_description(UnitsDescribed, Path(path)))
-    made: UnitEstimator = make_named(source, "--units", _FIX)
+    own = OfReader(reader, name, "units")
+    made: UnitEstimator = opened(source, "--units", own, UnitsDescribed, OnnxUnits)
     return made
 
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mien.evaluation.identity import IdentityEstimator, identities
+from mien.estimators.identity import IdentityEstimator, identities
 from mien.faces.actions import Actions
 from mien.systems.editing.face import Face
 from mien.systems.editing.face_pairs import draw_frames

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from mien.corpus.ledger import Ledger, Row, Writer
+from mien.estimators.identity import IdentityEstimator, identities
 from mien.estimators.units import UnitEstimator, intensities
-from mien.evaluation.identity import IdentityEstimator, identities
 from mien.faces.production import png
 from mien.pairs.blobs import BlobWriter, read_blob
 from mien.pairs.pictures import BLOB as PICTURES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -11,14 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mien.errors import DataError
-from mien.estimators.described import Described, read_description
-from mien.estimators.named import make_named
+from mien.estimators.described import Described
 from mien.estimators.network import Network
+from mien.estimators.opening import OfReader, opened
 
 if TYPE_CHECKING:
     from mien.systems.facereader.load import Reader
-
-_FIX = "give reader, onnx:DESCRIPTION.yaml, or MODULE:FUNCTION that returns an estimator"
 
 
 class IdentityEstimator(Protocol):
@@ -50,22 +47,6 @@ class OnnxIdentity:
         return torch.from_numpy(self._network(pictures))
 
 
-class ReaderIdentity:
-    """Rows from a face reader.
-
-    Args:
-        reader: a trained one.
-        name: of it.
-    """
-
-    def __init__(self, reader: Reader, name: str) -> None:
-        self._reader, self.name = reader, name
-
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """As `IdentityEstimator`."""
-        return self._reader.measure(pictures).identity
-
-
 def open_identity(source: str, reader: Reader, name: str) -> IdentityEstimator:
     """Open an estimator.
 
@@ -78,12 +59,8 @@ def open_identity(source: str, reader: Reader, name: str) -> IdentityEstimator:
     Raises:
         DataError: if it cannot be found, or is none.
     """
-    if source == "reader":
-        return ReaderIdentity(reader, name)
-    kind, _, path = source.partition(":")
-    if kind == "onnx" and path:
-        return OnnxIdentity(read_description(Described, Path(path)))
-    made: IdentityEstimator = make_named(source, "--identity", _FIX)
+    own = OfReader(reader, name, "identity")
+    made: IdentityEstimator = opened(source, "--identity", own, Described, OnnxIdentity)
     return made
 
 
