@@ -197,6 +197,12 @@ def _two_folders(run: RunFolder, which: str, to: str, folder: Path) -> dict[str,
     return write(run, which, folder)
 
 
+def _plan_editor(recipe: Recipe, checkpointing: bool) -> Planned:
+    from mien.systems.editing.planned import planned
+
+    return planned(recipe, checkpointing)
+
+
 def _magicface() -> System:
     def build(recipe: Recipe) -> SystemModule:
         from mien.systems.magicface.module import MagicFaceModule
@@ -216,7 +222,7 @@ def _magicface() -> System:
 
     return System(
         "magicface", MagicFaceModel, EditObjective, build, transform, collate, None, _weights,
-        export_formats=("diffusers",), export_folder=_two_folders,
+        planned=_plan_editor, export_formats=("diffusers",), export_folder=_two_folders,
     )  # fmt: skip
 
 
@@ -239,7 +245,7 @@ def _rigface() -> System:
 
     return System(
         "rigface", RigFaceModel, EditObjective, build, transform, collate, None, _weights,
-        export_formats=("diffusers",), export_folder=_two_folders,
+        planned=_plan_editor, export_formats=("diffusers",), export_folder=_two_folders,
     )  # fmt: skip
 
 

@@ -121,13 +121,19 @@ class VaeCodec:
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         """See `Codec`: the mode, so that a photo always gives the same latent."""
-        latents: Tensor = self.vae.to(pictures.device).encode(pictures).latent_dist.mode()
+        latents: Tensor = self._beside(pictures).encode(pictures).latent_dist.mode()
         return latents
 
     def decode(self, latents: Tensor) -> Tensor:
         """See `Codec`; gradients pass, for a judge of pictures."""
-        pictures: Tensor = self.vae.to(latents.device).decode(latents, return_dict=False)[0]
+        pictures: Tensor = self._beside(latents).decode(latents, return_dict=False)[0]
         return pictures
+
+    def _beside(self, tensor: Tensor) -> AutoencoderKL:
+        """The autoencoder on the tensor's device."""
+        if self.vae.device != tensor.device:
+            self.vae.to(tensor.device)
+        return self.vae
 
 
 def load_vae(folder: Path, target_scale: float = VAE_SCALE) -> VaeCodec:

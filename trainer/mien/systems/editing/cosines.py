@@ -30,7 +30,8 @@ class CosineCodec:
 
     def __init__(self, config: CodecConfig) -> None:
         self.factor = config.factor
-        basis, strength = _basis(config)
+        with torch.device("cpu"):  # numbers, also where a plan builds networks on `meta`
+            basis, strength = _basis(config)
         self.channels = len(basis)
         # Half-way to equal: weak cosines would else never be learnt, and at equal strength they would be all.
         scale = strength**-0.5

@@ -17,10 +17,10 @@ from mien.errors import RunError
 from mien.optim import decay_groups, inner_groups
 from mien.systems.base import Batch, SystemModule
 from mien.systems.editing.codec import Codec, open_codec
-from mien.systems.editing.config import CodecConfig, EditObjective
+from mien.systems.editing.config import CodecConfig, EditObjective, EditorModel
 from mien.systems.editing.judge import Judge
 from mien.systems.editing.model import Editor
-from mien.systems.editing.noise import alphas, cleaned, draw, error, goal, noised, weights
+from mien.systems.editing.noise import Draw, alphas, cleaned, draw, error, goal, noised, weights
 from mien.systems.editing.pair_samples import as_pixels
 from mien.systems.ranks import mean_count
 
@@ -41,6 +41,21 @@ class Seen(NamedTuple):
     """[B, maps * C, h, w]."""
     target: Tensor
     """[B, C, h, w], scaled."""
+
+
+class Told(NamedTuple):
+    """What the denoiser says of a micro batch, and what it should have said."""
+
+    predicted: Tensor
+    """[B, C, h, w], as `wanted` and `noisy`."""
+    wanted: Tensor
+    noisy: Tensor
+    alpha: Tensor
+    """[B]: see `noise.noised`."""
+    weight: Tensor
+    """Of the places, [B, 1, h, w]."""
+    keep: Tensor
+    """bool [B]: who was told the edit."""
 
 
 class EditModule(SystemModule):
@@ -71,10 +86,30 @@ class EditModule(SystemModule):
 
     def loss(self, batch: Batch, step: int) -> tuple[Tensor, Mapping[str, Tensor | float]]:
         """Weighted error of what the denoiser says of the target, at each sample's own time step."""
+        noise = self.objective.noise
+        drawn = draw(noise, self.recipe.seed, step, batch["uid"].tolist(), self.latent_shape)
+        told = self.predict(batch, drawn)
+        loss = error(told.predicted, told.wanted, told.weight, batch["valid"])
+        if self.judge is None:
+            return loss, {}
+        clean = cleaned(noise, told.predicted, told.noisy, told.alpha)
+        made = self.codec.decode(clean / self.codec.target_scale)
+        total, judged = self._judged(self.judge, batch, made.float(), told.keep)
+        return loss + total, {"latents": loss, **judged}
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(C, h, w)."""
+        model = self.recipe.model
+        assert isinstance(model, EditorModel)
+        side = model.image_size // model.codec.factor
+        return model.unet.latent_channels, side, side
+
+    def predict(self, batch: Batch, drawn: Draw) -> Told:
+        """Both networks on a micro batch, with noise and steps as drawn."""
         seen = self.latents(batch)
         noise = self.objective.noise
-        drawn = draw(noise, self.recipe.seed, step, batch["uid"].tolist(), seen.target.shape[1:])
-        at, keep = drawn.step.to(self.device), drawn.keep.to(self.device)
+        at, keep = drawn.step.to(seen.target.device), drawn.keep.to(seen.target.device)
         epsilon = drawn.noise.to(seen.target)
         alpha = self.alpha[at]
         vector = batch["vector"].to(seen.target) * keep[:, None]
@@ -82,13 +117,7 @@ class EditModule(SystemModule):
         noisy = noised(seen.target, epsilon, alpha)
         predicted = self.model.noise(noisy, seen.maps, at, vector, bank)
         weight = self._places(batch, seen.target) * weights(noise, alpha)[:, None, None, None]
-        wanted = goal(noise, seen.target, epsilon, alpha)
-        loss = error(predicted, wanted, weight, batch["valid"])
-        if self.judge is None:
-            return loss, {}
-        made = self.codec.decode(cleaned(noise, predicted, noisy, alpha) / self.codec.target_scale)
-        total, judged = self._judged(self.judge, batch, made.float(), keep)
-        return loss + total, {"latents": loss, **judged}
+        return Told(predicted, goal(noise, seen.target, epsilon, alpha), noisy, alpha, weight, keep)
 
     def _judged(
         self, judge: Judge, batch: Batch, made: Tensor, keep: Tensor

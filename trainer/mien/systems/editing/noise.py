@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
@@ -28,8 +29,8 @@ def alphas(config: NoiseConfig) -> Tensor:
 
     With `zero_snr` its root is moved and stretched so that the last one is 0 and the first one as before.
     """
-    ends = torch.tensor([config.beta_start, config.beta_end], dtype=torch.float64).sqrt()
-    betas = torch.linspace(float(ends[0]), float(ends[1]), STEPS, dtype=torch.float64).square()
+    ends = math.sqrt(config.beta_start), math.sqrt(config.beta_end)
+    betas = torch.linspace(*ends, STEPS, dtype=torch.float64).square()
     kept = (1 - betas).cumprod(0)
     if config.zero_snr:
         root = kept.sqrt()
