@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,14 +15,15 @@ from editing_runs import SMALL, Mien, command, untrained
 from mien import recipe as recipes
 from mien.engine.rundir import RunFolder
 from mien.errors import RecipeError, RunError
-from mien.systems.editing.config import NoiseConfig
+from mien.systems.editing.config import EditObjective, NoiseConfig
 from mien.systems.editing.exporting import write
+from mien.systems.editing.face import Face
 from mien.systems.editing.model import Editor
 from mien.systems.editing.noise import Guidance
 from mien.systems.editing.photos import copy_encoder
 from mien.systems.editing.sampler import SampleConfig, sample
 from mien.systems.magicface.config import MagicFaceModel
-from mien.systems.magicface.load import load
+from mien.systems.magicface.load import MagicFace, load
 from mien.systems.magicface.model import build
 from mien.systems.magicface.module import MagicFaceModule
 
@@ -118,6 +120,21 @@ def test_weights_of_the_other_kind_are_no_start(tmp_path: Path) -> None:
     whole = untrained(tmp_path, "magicface/tiny", *SMALL, "model.unet.residual=false")
     with pytest.raises(RunError, match=r"whole latents; set model.unet.residual=false in the recipe"):
         editor("model.unet.residual=true", f"model.init_from={whole}")
+
+
+def test_an_edit_that_changes_nothing_is_the_photo_to_the_bit() -> None:
+    """What the codec leaves out of a photo stays, too."""
+    recipe = recipes.load("magicface/tiny", [*SMALL, "model.unet.residual=true"])
+    assert isinstance(recipe.objective, EditObjective)
+    rest = MagicFace(editor("model.unet.residual=true"), model("model.unet.residual=true"), recipe.objective)
+    noisy = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    face = Face(noisy, np.ones((32, 32), np.uint8), *[np.full((17, 2), 16.0)] * 2)
+    vectors = 3 * torch.randn(2, 12, generator=torch.Generator().manual_seed(0))
+    made = rest.edit(face, vectors, SampleConfig(steps=3, guidance=Guidance(scale=1.5)))
+    assert torch.equal(made, torch.from_numpy(noisy).permute(2, 0, 1).expand(2, -1, -1, -1))
+    with torch.inference_mode():
+        through = rest.codec.decode(rest.encode(noisy))
+    assert float((through - rest.pixels(noisy)).abs().mean()) > 0.1, "else this test sees nothing"
 
 
 def test_without_a_photo_there_is_nothing_to_differ_from() -> None:

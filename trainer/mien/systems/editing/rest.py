@@ -49,25 +49,35 @@ class EditorAtRest:
         self.noise, self.size = objective.noise, size
         self.codec: Codec = open_codec(codec)
 
-    def photo(self, picture: np.ndarray) -> Tensor:
-        """Latent [1, C, h, w] of the photo to edit, uint8 [S, S, 3].
-
-        Raises:
-            ValueError: if it has another size.
-        """
+    def check(self, picture: np.ndarray) -> None:
+        """Raise ValueError unless the photo to edit is [S, S, 3]."""
         if picture.shape != (self.size, self.size, 3):
             raise ValueError(f"the photo is {[*picture.shape]}, not {[self.size, self.size, 3]}")
-        return self.encode(picture)
+
+    def pixels(self, picture: np.ndarray) -> Tensor:
+        """float32 [1, 3, S, S] in -1..1 of a picture uint8 [S, S, 3]."""
+        return as_pixels(torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(self.device))
 
     def encode(self, picture: np.ndarray) -> Tensor:
         """Latent [1, C, h, w] of a picture uint8 [S, S, 3]."""
-        pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(self.device)
-        return self.codec.encode(as_pixels(pixels))
+        return self.codec.encode(self.pixels(picture))
 
+    @torch.inference_mode()
     def draw(
-        self, photo: Tensor, maps: Tensor, vectors: Tensor, config: SampleConfig, note: Callable[[int], None]
+        self,
+        picture: np.ndarray,
+        maps: Tensor,
+        vectors: Tensor,
+        config: SampleConfig,
+        note: Callable[[int], None],
     ) -> Tensor:
-        """Edits uint8 [E, 3, S, S] on the CPU; arguments as of `sampler.sample`."""
-        made = sample(self.editor, photo, maps, vectors.to(self.device), self.noise, config, note)
-        with torch.inference_mode():
-            return as_bytes(self.codec.decode(made / self.codec.target_scale)).cpu()
+        """Edits uint8 [E, 3, S, S] of a photo uint8 [S, S, 3], on the CPU; the rest as of `sampler.sample`.
+
+        An editor that tells differences changes the photo itself: what the codec leaves out of it stays.
+        """
+        photo = self.encode(picture)
+        latents = sample(self.editor, photo, maps, vectors.to(self.device), self.noise, config, note)
+        made = self.codec.decode(latents / self.codec.target_scale)
+        if self.editor.residual is not None:
+            made = made + (self.pixels(picture) - self.codec.decode(photo))
+        return as_bytes(made).cpu()

@@ -65,9 +65,9 @@ class MagicFace(EditorAtRest):
         Raises:
             ValueError: if the photo has another size.
         """
-        photo = self.photo(face.picture)
+        self.check(face.picture)
         condition = self.encode(self.condition(maps or face))
-        return self.draw(photo, condition, vectors, config, note)
+        return self.draw(face.picture, condition, vectors, config, note)
 
     def condition(self, face: Face) -> np.ndarray:
         """The condition image of a face, uint8 [S, S, 3]."""

@@ -88,14 +88,14 @@ class RigFace(EditorAtRest):
         """
         if not edited:
             raise ValueError("no edit: give codes of one or more")
-        photo = self.photo(picture)
+        self.check(picture)
         vectors = self._vectors(edited, psi)
         # One by one, so that no edit depends on its company.
         maps = [
             torch.cat([self.encode(each) for each in self.maps(picture, labels, source, codes)], 1)
             for codes in edited
         ]
-        return self.draw(photo, torch.cat(maps), vectors, config, note)
+        return self.draw(picture, torch.cat(maps), vectors, config, note)
 
     def maps(
         self, picture: np.ndarray, labels: np.ndarray, source: Codes, codes: Codes
