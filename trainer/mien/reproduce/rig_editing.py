@@ -30,6 +30,8 @@ from mien.systems.rigface.pairs import make_rig_pairs
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "no judge": ("objective.judge=null",),
+    "differences from the photo": ("model.unet.residual=true",),
+    "time and psi shift, but scale nothing": ("model.unet.resnet_time_scale_shift=default",),
     "attention without falloff": ("model.unet.near=[]",),
     "places weigh alike": ("objective.face_weight=1",),
     "published schedule": ("objective.noise.zero_snr=false", "objective.noise.late=1"),
