@@ -137,6 +137,31 @@ def pack_benchmark(
     print(pack_items(benchmark, items, out, progress=sys.stderr.isatty()))
 
 
+@data.command(
+    epilog="Example: mien data encode magicface/paper data/latents && mien train magicface/paper "
+    "data.train.shards=data/latents/train data.val.shards=data/latents/val"
+)
+def encode(
+    recipe: Annotated[str, typer.Argument(help="Recipe of a face editor.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="Folder of the sets `train` and `val`.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="key=value, as of mien train.", show_default=False)
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pairs at once.")] = 8,
+) -> None:
+    """Send a recipe's pairs through its autoencoder once, in place of at every step of the training.
+
+    On a GPU if there is one. The sets hold latents in half precision. Editing needs the same autoencoder; a
+    judge needs the pairs. RigFace's background is dilated as in evaluation, where training on pairs draws it
+    anew at every step.
+    """
+    from mien import recipe as recipes
+    from mien.systems.editing.encode import encode_sets
+
+    loaded = recipes.load(recipe, overrides or [])
+    print(*encode_sets(loaded, out, batch=batch, progress=sys.stderr.isatty()), sep="\n")
+
+
 @data.command(epilog="Example: mien data index my_webdataset")
 def index(
     folder: Set,

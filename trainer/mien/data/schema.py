@@ -3,7 +3,8 @@
 Members follow the emocapclip spec, section 2: an image and a UTF-8 JSON record. All schemas carry `uid`
 (int64), `label` (class) and `group` (person); `emocap/1` adds captions, `clip/1` has a video for an image,
 `pair/1` two images of one person with their action units (magicface spec, section 2), `rigpair/1` the codes
-of their 3D faces and the rendering of the target's beside them (rigface spec, section 2).
+of their 3D faces and the rendering of the target's beside them (rigface spec, section 2), `latents/1` a
+pair as an editor's codec encodes it.
 """
 
 from __future__ import annotations
@@ -102,6 +103,9 @@ def validate(schema: str, members: Members, where: object = "") -> Record:
         if missing := [part for part in PAIRS[schema] if image_member(members, part) is None]:
             fix = f"add {missing[0]}.png or {missing[0]}.jpg"
             raise DataError(f"pair without the image {missing[0]}", where=where, fix=fix)
+    elif schema in ARRAYS:
+        if missing := [name for name in ARRAYS[schema] if f"{name}.npy" not in members]:
+            raise DataError(f"no array {missing[0]}.npy", where=where, fix="write the sample again")
     elif image_member(members) is None:
         raise DataError("sample without an image", where=where, fix=f"add one of: {', '.join(IMAGES)}")
     record = parse_json(members.get("json"), where)
@@ -191,6 +195,15 @@ def _pair(record: Record) -> str | None:
     return None
 
 
+def _latents(record: Record) -> str | None:
+    if reason := _labelled(record):
+        return reason
+    vector = record.get("vector")
+    if not isinstance(vector, list) or not vector or not all(_is_number(value) for value in vector):
+        return "`vector` is not a list of numbers"
+    return None if isinstance(record.get("encoded"), str) else "`encoded` is not a text"
+
+
 def _rig_pair(record: Record) -> str | None:
     if reason := _pair(record):
         return reason
@@ -244,11 +257,15 @@ PAIRS = {"pair/1": PAIR_PARTS, "rigpair/1": (*PAIR_PARTS, "tgt.render")}
 """Schemas whose samples are two pictures of one person, and the images they need; `tgt.render` is the 3D
 face of the target on black."""
 
+ARRAYS = {"latents/1": ("photo", "maps", "target", "face", "change")}
+"""Schemas whose samples hold arrays in place of images, and which; see `mien.systems.editing.latents`."""
+
 SCHEMAS: dict[str, Callable[[Record], str | None]] = {
     "labelled/1": _labelled,
     "emocap/1": _emocap,
     "clip/1": _labelled,
     "pair/1": _pair,
     "rigpair/1": _rig_pair,
+    "latents/1": _latents,
 }
 """Check of a JSON record, by schema name and version."""

@@ -197,6 +197,12 @@ def _two_folders(run: RunFolder, which: str, to: str, folder: Path) -> dict[str,
     return write(run, which, folder)
 
 
+def _check_editor(recipe: Recipe) -> None:
+    from mien.systems.editing.encode import check_latents
+
+    check_latents(recipe)
+
+
 def _plan_editor(recipe: Recipe, checkpointing: bool) -> Planned:
     from mien.systems.editing.planned import planned
 
@@ -222,7 +228,8 @@ def _magicface() -> System:
 
     return System(
         "magicface", MagicFaceModel, EditObjective, build, transform, collate, None, _weights,
-        planned=_plan_editor, export_formats=("diffusers",), export_folder=_two_folders,
+        _check_editor, _plan_editor,
+        export_formats=("diffusers",), export_folder=_two_folders,
     )  # fmt: skip
 
 
@@ -245,7 +252,8 @@ def _rigface() -> System:
 
     return System(
         "rigface", RigFaceModel, EditObjective, build, transform, collate, None, _weights,
-        planned=_plan_editor, export_formats=("diffusers",), export_folder=_two_folders,
+        _check_editor, _plan_editor,
+        export_formats=("diffusers",), export_folder=_two_folders,
     )  # fmt: skip
 
 

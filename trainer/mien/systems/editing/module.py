@@ -11,7 +11,6 @@ from diffusers.models.downsampling import Downsample2D
 from diffusers.models.resnet import ResnetBlock2D
 from diffusers.models.upsampling import Upsample2D
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mien.errors import RunError
 from mien.optim import decay_groups, inner_groups
@@ -19,6 +18,7 @@ from mien.systems.base import Batch, SystemModule
 from mien.systems.editing.codec import Codec, open_codec
 from mien.systems.editing.config import CodecConfig, EditObjective, EditorModel
 from mien.systems.editing.judge import Judge
+from mien.systems.editing.latents import places
 from mien.systems.editing.model import Editor
 from mien.systems.editing.noise import Draw, alphas, cleaned, draw, error, goal, noised, weights
 from mien.systems.editing.pair_samples import as_pixels
@@ -92,6 +92,11 @@ class EditModule(SystemModule):
         loss = error(told.predicted, told.wanted, told.weight, batch["valid"])
         if self.judge is None:
             return loss, {}
+        if "src" not in batch:
+            fix = "train on the pairs, or set objective.judge=null"
+            raise RunError(
+                "the set holds latents, and a judge looks at pictures", where="objective.judge", fix=fix
+            )
         clean = cleaned(noise, told.predicted, told.noisy, told.alpha)
         made = self.codec.decode(clean / self.codec.target_scale)
         total, judged = self._judged(self.judge, batch, made.float(), told.keep)
@@ -134,7 +139,10 @@ class EditModule(SystemModule):
         return total, {f"judged_{name}": mean(error) for name, error in errors.items()}
 
     def latents(self, batch: Batch) -> Seen:
-        """Of the pictures of a batch."""
+        """Of the pictures of a batch, or as they were made ahead."""
+        if "photo" in batch:
+            photo, joined, target = (batch[name].float() for name in ("photo", "maps", "target"))
+            return Seen(photo, joined, target * self.codec.target_scale)
         photo, *maps, target = (
             self.codec.encode(as_pixels(batch[name])) for name in ("src", *self.maps, "tgt")
         )
@@ -142,17 +150,15 @@ class EditModule(SystemModule):
 
     def _places(self, batch: Batch, like: Tensor) -> Tensor:
         """Weight of each place of the latents, [B, 1, h, w]: more where the face is, and where it changes."""
-        grid = (like.shape[2], like.shape[3])
-        weight = like.new_ones(len(like), 1, *grid)
-        if self.objective.face_weight != 1:
-            share = F.adaptive_avg_pool2d(batch["face"].to(like), grid)
-            weight = weight * (1 + (self.objective.face_weight - 1) * share)
-        if self.objective.change_weight:
-            change = as_pixels(batch["tgt"]) - as_pixels(batch["src"])
-            around = F.avg_pool2d(change.abs().mean(1, keepdim=True), 5, 1, 2)
-            there = F.adaptive_avg_pool2d(around, grid).to(like)
-            weight = weight * (1 + self.objective.change_weight * there)
-        return weight
+        told = self.objective
+        if told.face_weight == 1 and not told.change_weight:
+            return like.new_ones(len(like), 1, *like.shape[2:])
+        if "change" in batch:
+            share, change = batch["face"], batch["change"]
+        else:
+            share, change = places(batch["src"], batch["tgt"], batch["face"], like.shape[2])
+        of_face = 1 + (told.face_weight - 1) * share.to(like)
+        return of_face * (1 + told.change_weight * change.to(like))
 
     @torch.no_grad()
     def validation_logs(self, batch: Batch, step: int) -> Mapping[str, Tensor | float]:

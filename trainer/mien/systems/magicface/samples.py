@@ -9,6 +9,7 @@ import torch
 
 from mien.data.collate import collate_plain
 from mien.data.reader import Sample
+from mien.systems.editing import latents
 from mien.systems.editing.conditions import condition_image
 from mien.systems.editing.pair_samples import labels, picture
 from mien.systems.editing.parsing import blacked
@@ -28,15 +29,19 @@ class Transform:
         self.size = model.image_size
         self.mask = model.mask_mode
         self.jaw = "jaw_rest_tgt" if model.jaw == "rest" else "jaw_tgt"
+        self.stamp = latents.stamp(model)
 
     def __call__(self, sample: Sample, rng: np.random.Generator, epoch: int) -> Item:
         """Item of `src`, `tgt`, `cond` uint8 [3, S, S], `face` [1, S, S], `vector` float32 [12], `uid`.
 
-        The condition image is made of the target (spec, 2): its background and its pose.
+        The condition image is made of the target (spec, 2): its background and its pose. Of a sample that was
+        encoded ahead: `latents.item`.
 
         Raises:
             DataError: for a pair that cannot be used.
         """
+        if latents.is_encoded(sample):
+            return latents.item(sample, self.stamp)
         record = sample.record
         source, _ = picture(sample, "src", self.size)
         target, larger = picture(sample, "tgt", self.size)

@@ -11,6 +11,7 @@ import torch
 from mien.data.collate import collate_plain
 from mien.data.reader import Sample
 from mien.errors import DataError
+from mien.systems.editing import latents
 from mien.systems.editing.pair_samples import labels, picture
 from mien.systems.editing.parsing import blacked
 from mien.systems.rigface.backend import psi_shown
@@ -37,16 +38,20 @@ class Transform:
         self.size = model.image_size
         self.backend = model.backend
         self.dilation = model.dilation if train else None
+        self.stamp = latents.stamp(model)
 
     def __call__(self, sample: Sample, rng: np.random.Generator, epoch: int) -> Item:
         """Item of `src`, `tgt`, `bg`, `render` uint8 [3, S, S], `face` [1, S, S], `vector` float32, `uid`.
 
         The background is the source's, without the source's person, and without the target's where the pose
-        differs; rendering and vector, psi [width], are the target's (rigface spec, 2).
+        differs; rendering and vector, psi [width], are the target's (rigface spec, 2). Of a sample that was
+        encoded ahead: `latents.item`; its background is dilated as in evaluation.
 
         Raises:
             DataError: for a pair that cannot be used, or one of another backend.
         """
+        if latents.is_encoded(sample):
+            return latents.item(sample, self.stamp)
         record = sample.record
         if (theirs := record.get("backend")) != self.backend:
             what = f"a pair of backend {theirs}, not of {self.backend}"
