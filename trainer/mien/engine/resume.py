@@ -43,6 +43,7 @@ FREE = (
     "engine.signals",
     "engine.grace_s",
     "engine.hang_s",
+    "model.guidance",
 )
 """Keys (with all below them) that a continued run may change: they do not alter what a step learns."""
 

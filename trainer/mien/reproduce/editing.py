@@ -56,7 +56,7 @@ FROZEN = {
 }  # fmt: skip
 """The same beside the denoiser of `NO_PHOTO`, which tells whole latents: the published comparison freezes one
 that can draw already."""
-SCALES = (1.0, 1.5, 2.0, 3.0, 4.5)
+SCALES = (1.25, 1.5, 2.0, 3.0, 4.5)
 """Guidance that the first seed is measured with, too (spec, table IV)."""
 
 Make = Callable[[Ask], Tensor]
