@@ -12,7 +12,7 @@ from mien.engine.resume import changed_keys
     ("key", "refused"),
     [
         ("model.guidance=2", []),
-        ("engine.max_steps=9", []),
+        ("engine.max_steps=90", []),
         ("tracking.wandb=off", []),
         ("model.jaw=expression", ["model.jaw"]),
         ("engine.global_batch=8", ["engine.global_batch"]),
