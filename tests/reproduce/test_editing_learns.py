@@ -19,7 +19,6 @@ def test_edits_of_people_never_seen_show_what_was_asked(tmp_path: Path) -> None:
         tmp_path, seeds=1, people=3, parallel=2, threads=1, images=1600, overrides=EDITOR,
         reader_overrides=READER,
     )  # fmt: skip
-
     with (tmp_path / "editing.csv").open() as file:
         values = {(row["method"], row["measure"]): float(row["value"]) for row in csv.DictReader(file)}
     edits = "MagicFace, pasted"

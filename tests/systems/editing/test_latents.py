@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from mien.errors import DataError, RunError
 from mien.recipe import Recipe
 from mien.systems.editing.encode import encode_sets
 from mien.systems.editing.face_pairs import make_pairs
-from mien.systems.editing.latents import ARRAYS, members
+from mien.systems.editing.latents import ARRAYS, item, members
 from mien.systems.editing.module import EditModule
 from mien.systems.rigface.pairs import make_rig_pairs
 
@@ -171,3 +172,14 @@ def test_a_judge_needs_pictures(pairs: dict[str, Path], vae: Path, tmp_path: Pat
     module.judge = object()  # type: ignore[assignment]  # never asked
     with pytest.raises(RunError, match=r"a judge looks at pictures.*objective.judge=null"):
         module.loss(batch(recipe), 0)
+
+
+def test_arrays_of_another_form_are_refused(pairs: dict[str, Path], vae: Path, tmp_path: Path) -> None:
+    (folder,) = encode_sets(small(NAMES[0], pairs[NAMES[0]], vae), tmp_path / "latents")
+    sample = ShardSet(folder).read(0)
+    for array in (np.zeros((1, 2, 2), np.float32), np.zeros((2, 2), np.float16)):
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        other = Sample(0, "a", {**sample.members, "maps.npy": buffer.getvalue()}, "shard", "latents/1")
+        with pytest.raises(DataError, match=r"array maps is .*not float16 \[C, h, w\]; make the set again"):
+            item(other, sample.record["encoded"])

@@ -22,12 +22,10 @@ from mien.recipe import Recipe
 from mien.systems.editing.codec import Codec, open_codec
 from mien.systems.editing.config import CodecConfig, EditorModel
 from mien.systems.editing.latents import SCHEMA, is_encoded, members, places, stamp
-from mien.systems.editing.pair_samples import as_pixels
+from mien.systems.editing.pair_samples import MAPS, as_pixels
+from mien.systems.editing.released import FILES
 
-MAPS = {"magicface": ("cond",), "rigface": ("bg", "render")}
-"""Condition pictures of each editor's batches, in the order in which its denoiser takes them."""
-
-_WEIGHTS = "diffusion_pytorch_model.safetensors"
+_WEIGHTS = FILES[0]
 
 
 def encode_sets(recipe: Recipe, out: Path, *, batch: int = 8, progress: bool = False) -> list[Path]:
@@ -57,10 +55,11 @@ def encode_sets(recipe: Recipe, out: Path, *, batch: int = 8, progress: bool = F
         raise RunError("nothing to encode with", where="model.codec.folder", fix=fix)
     codec, written = open_codec(model.codec), []
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for part, config in _parts(recipe).items():
+    # All are opened first: what is wrong with the second is not told after hours with the first.
+    sets = {part: ShardSet(config.shards, recipe.data.remote) for part, config in _parts(recipe).items()}
+    for part, shards in sets.items():
         folder = out / part
         if not (folder / "index.json").is_file():
-            shards = ShardSet(config.shards, recipe.data.remote)
             _encode(recipe, part, shards, folder, codec, device, batch, progress)
         written.append(folder)
     return written

@@ -70,7 +70,7 @@ def item(sample: Sample, wanted: str) -> dict[str, Any]:
         wanted: `stamp` of the recipe's model.
 
     Raises:
-        DataError: if the latents were made with something else, or an array is absent.
+        DataError: if the latents were made with something else, or an array is absent or of another form.
     """
     record = sample.record
     if record.get("encoded") != wanted:
@@ -99,15 +99,10 @@ def members(record: dict[str, Any], arrays: dict[str, Tensor], where: str) -> di
 
 
 def _array(sample: Sample, name: str) -> np.ndarray:
-    data = sample.members.get(f"{name}.npy")
-    fix = "make the set again: mien data encode RECIPE OUT"
-    if data is None:
-        raise DataError(f"no array {name}", where=sample.where, fix=fix)
-    try:
-        array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"array {name} cannot be read", where=sample.where, fix=fix) from error
+    # That it is there and a plain array is checked with the record.
+    array: np.ndarray = np.load(io.BytesIO(sample.members[f"{name}.npy"]), allow_pickle=False)
     if array.dtype != np.float16 or array.ndim != 3:
         what = f"array {name} is {array.dtype} {[*array.shape]}, not float16 [C, h, w]"
+        fix = "make the set again: mien data encode RECIPE OUT"
         raise DataError(what, where=sample.where, fix=fix)
     return array

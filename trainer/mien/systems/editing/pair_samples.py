@@ -18,6 +18,9 @@ from mien.data.schema import image_member
 from mien.errors import DataError
 from mien.systems.editing.parsing import CLASSES
 
+MAPS: dict[str, tuple[str, ...]] = {"magicface": ("cond",), "rigface": ("bg", "render")}
+"""Condition pictures of each system's batches, in the order in which the released denoiser takes them."""
+
 
 def picture(sample: Sample, part: str, size: int) -> tuple[Tensor, float]:
     """One picture of a pair, uint8 [3, size, size], and how many times larger it was stored.

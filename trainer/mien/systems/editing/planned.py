@@ -14,6 +14,7 @@ from mien.systems.editing.codec import Codec, VaeCodec, open_codec
 from mien.systems.editing.config import CodecConfig, EditObjective, EditorModel
 from mien.systems.editing.module import EditModule
 from mien.systems.editing.noise import STEPS, Draw, error
+from mien.systems.editing.pair_samples import MAPS
 from mien.systems.planned import Planned
 
 PROMPT = 77
@@ -42,16 +43,16 @@ def planned(recipe: Recipe, checkpointing: bool) -> Planned:
         }
     )
     encode = _Encode(model.codec, PROMPT if model.prompt else 1)
-    width, maps = model.condition.width, model.condition.maps
+    width, maps = model.condition.width, MAPS[recipe.system]
     return Planned(
         bare, lambda rows: batch_of(model.image_size, width, maps, rows), encode, _objective, coupled=False
     )
 
 
-def batch_of(size: int, width: int, maps: int, rows: int) -> Batch:
-    """What the loaders of both editors make of `rows` pairs."""
-    names = ("src", "tgt", *(("cond",) if maps == 1 else ("bg", "render")))
-    pictures = {name: torch.zeros(rows, 3, size, size, dtype=torch.uint8) for name in names}
+def batch_of(size: int, width: int, maps: tuple[str, ...], rows: int) -> Batch:
+    """What the loader of an editor with these condition pictures makes of `rows` pairs."""
+    shape = (rows, 3, size, size)
+    pictures = {name: torch.zeros(shape, dtype=torch.uint8) for name in ("src", *maps, "tgt")}
     return {
         **pictures,
         "face": torch.ones(rows, 1, size, size, dtype=torch.uint8),

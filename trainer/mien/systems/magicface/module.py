@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mien.systems.editing.module import EditModule
+from mien.systems.editing.pair_samples import MAPS
 from mien.systems.magicface.config import MagicFaceModel
-from mien.systems.magicface.model import build
+from mien.systems.magicface.model import NAME, build
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
-
-MAPS = ("cond",)
-"""Condition pictures of a batch."""
 
 
 class MagicFaceModule(EditModule):
@@ -20,4 +18,4 @@ class MagicFaceModule(EditModule):
 
     def __init__(self, recipe: Recipe) -> None:
         assert isinstance(recipe.model, MagicFaceModel)
-        super().__init__(recipe, build(recipe.model), recipe.model.codec, MAPS)
+        super().__init__(recipe, build(recipe.model), recipe.model.codec, MAPS[NAME])

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mien.systems.editing.module import EditModule
+from mien.systems.editing.pair_samples import MAPS
 from mien.systems.rigface.config import RigFaceModel
-from mien.systems.rigface.model import build
+from mien.systems.rigface.model import NAME, build
 
 if TYPE_CHECKING:
     from mien.recipe import Recipe
-
-MAPS = ("bg", "render")
-"""Condition pictures of a batch, in the order in which the released denoiser takes them."""
 
 
 class RigFaceModule(EditModule):
@@ -20,4 +18,4 @@ class RigFaceModule(EditModule):
 
     def __init__(self, recipe: Recipe) -> None:
         assert isinstance(recipe.model, RigFaceModel)
-        super().__init__(recipe, build(recipe.model), recipe.model.codec, MAPS)
+        super().__init__(recipe, build(recipe.model), recipe.model.codec, MAPS[NAME])
