@@ -1,5 +1,6 @@
 """Loading, inheriting, overriding, checking and freezing recipes."""
 
+import ast
 import os
 from pathlib import Path
 
@@ -133,3 +134,13 @@ def test_nothing_is_created(tmp_path, small, monkeypatch):
     with pytest.raises(RecipeError):
         recipe.load(small, ["engine.max_steps=0"])
     assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_recipes_are_built_without_reading_source(small, monkeypatch):
+    # Threads that build recipes at once would parse at once, and Python 3.11 answers that with a SystemError.
+    wanted = recipe.load(small)
+    parsed = []
+    with monkeypatch.context() as patch:
+        patch.setattr(ast, "parse", parsed.append)
+        built = recipe.load(small)
+    assert (built, parsed) == (wanted, [])

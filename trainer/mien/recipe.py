@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, SerializeAsAny, ValidationError, create_model
+from pydantic import ConfigDict, Field, SerializeAsAny, ValidationError, create_model
 
 from mien.config import Config
 from mien.data.config import DataConfig
@@ -256,12 +256,7 @@ def _build(tree: dict[str, Any], origins: dict[str, str], path: Path, name: str 
         what = f"no system called {given!r}" if given is not None else "the recipe names no system"
         raise RecipeError([MienError(what, where=f"{origins.get('system', path)}: system", fix=fix)])
     system = SYSTEMS[resolved["system"]]
-    model: type[Recipe] = create_model(
-        "Recipe",
-        __base__=Recipe,
-        model=(system.model_config, Field(default_factory=system.model_config)),
-        objective=(system.objective_config, Field(default_factory=system.objective_config)),
-    )
+    model = _model_of(system.model_config, system.objective_config)
     # A section that is written but empty is None in YAML and means its defaults.
     given = {key: {} if value is None and key in _SECTIONS else value for key, value in resolved.items()}
     try:
@@ -269,6 +264,26 @@ def _build(tree: dict[str, Any], origins: dict[str, str], path: Path, name: str 
     except ValidationError as error:
         raise RecipeError(problems_of(error, model, origins, path)) from error
     return Recipe(**{key: getattr(checked, key) for key in Recipe.model_fields})
+
+
+class _Described(Recipe):
+    """The base of the models below: all descriptions are read by now.
+
+    Pydantic would read the source once more for each of them, and Python 3.11's parser fails at times where
+    several threads parse at once.
+    """
+
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
+
+def _model_of(model: type[Config], objective: type[Config]) -> type[Recipe]:
+    """The recipe of a system whose sections are these two classes."""
+    return create_model(
+        "Recipe",
+        __base__=_Described,
+        model=(model, Field(default_factory=model)),
+        objective=(objective, Field(default_factory=objective)),
+    )
 
 
 def _name(path: Path) -> str:

@@ -116,7 +116,7 @@ def editing(
     seeds: Seeds = 3,
     people: Annotated[int, typer.Option(min=2, help="Unseen people, 60 edits each.")] = 20,
     variants: Annotated[bool, typer.Option("--variants", help="Change one thing at a time, too.")] = False,
-    parallel: Parallel = 2,
+    parallel: Parallel = 3,
     threads: Threads = 1,
     override: Override = None,
 ) -> None:
@@ -139,7 +139,7 @@ def rig_editing(
     seeds: Seeds = 3,
     people: Annotated[int, typer.Option(min=2, help="Unseen people, 14 edits each.")] = 40,
     variants: Annotated[bool, typer.Option("--variants", help="Change one thing at a time, too.")] = False,
-    parallel: Parallel = 2,
+    parallel: Parallel = 3,
     threads: Threads = 1,
     override: Override = None,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -74,7 +75,7 @@ def train(
         out: folder of the experiment.
         seeds: runs of the editor; 0 to `seeds` - 1.
         variants: keys of further editors, trained with the first seed.
-        parallel: runs at the same time.
+        parallel: editors at the same time; the reader that measures trains beside them.
         threads: CPU threads a run.
         overrides: further `key=value` of every editor.
         reader_overrides: the same of both readers.
@@ -83,13 +84,16 @@ def train(
         MienError: if a run fails.
     """
     runs, told = out / "runs", (*keys, *reader_overrides)
-    readers = [Job(reader, told, runs / "reader"), Job(reader, (*_JUDGE, *told), runs / "judge")]
-    measures, judge = run_all(readers, parallel=parallel, threads=threads, what="readers")
-    judging = (f"objective.judge.run={judge}", *(f"objective.judge.{name}=0" for name in unread))
-    keys = (*keys, *judging, *overrides)
-    jobs = [Job(editor, (*keys, f"seed={seed}"), runs / f"seed-{seed}") for seed in range(seeds)]
-    jobs += variant_jobs(editor, keys, variants, out)
-    return Trained(measures, run_all(jobs, parallel=parallel, threads=threads, what="runs"), keys)
+    with ThreadPoolExecutor(1) as beside:  # only the measurement, at the end, needs this reader
+        measures = beside.submit(Job(reader, told, runs / "reader").run, threads)
+        judges = [Job(reader, (*_JUDGE, *told), runs / "judge")]
+        judge = run_all(judges, parallel=1, threads=threads, what="reader that judges")[0]
+        judging = (f"objective.judge.run={judge}", *(f"objective.judge.{name}=0" for name in unread))
+        keys = (*keys, *judging, *overrides)
+        jobs = [Job(editor, (*keys, f"seed={seed}"), runs / f"seed-{seed}") for seed in range(seeds)]
+        jobs += variant_jobs(editor, keys, variants, out)
+        editors = run_all(jobs, parallel=parallel, threads=threads, what="runs")
+        return Trained(measures.result(), editors, keys)
 
 
 def variant_jobs(

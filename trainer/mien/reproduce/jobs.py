@@ -100,9 +100,9 @@ def run_all(jobs: Sequence[Job], *, parallel: int, threads: int, what: str) -> l
 
 @contextlib.contextmanager
 def threads_of_torch(count: int) -> Iterator[None]:
-    """Computing with `count` threads; afterwards with as many as before."""
+    """Computing with `count` threads, no more than there are cores; afterwards with as many as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(min(count, os.cpu_count() or 1))
     try:
         yield
     finally:
